@@ -43,7 +43,7 @@ enum tm_rank {
 	TM_RANK_SHARD,		/* pool: one slice of its pages */
 	TM_RANK_LRU,		/* client: its list of ephemeral pages */
 	TM_RANK_DEDUP,		/* store: one bucket group of contents */
-	TM_RANK_DESCRIPTORS,	/* store: free page descriptors */
+	TM_RANK_TABLES,		/* store: free elements of a table */
 	TM_RANK_ALLOC_CLASS,	/* allocator: one size class */
 	TM_RANK_ALLOC,		/* allocator: its tables */
 	TM_RANK_FRAMES,		/* arena: free frames */
