@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Frames: runs for the allocators, populated and given back; see arena.h.
+ *
+ * Who wants a run gets, in this order: idle frames in a row; fresh address
+ * space, populated now; and when the limit stands in the way, fresh address
+ * space after as many idle frames, wherever they lie, were given back.
+ *
+ * The bits are flipped under the lock; the system calls that make them true
+ * are made outside it, by whoever flipped them: meanwhile the frames are
+ * "used", so nobody else takes them.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bitmap.h"
+#include "frames.h"
+
+#define PAGE ((uint64_t)TMEM_FRAME_SIZE)
+/* A search looks at this many words of a bitmap at most. */
+#define SEARCH_WORDS 256
+/* Frames given back by one round. */
+#define TRIM_BATCH 256
+/* Frames whose two bits fill one page of each bitmap. */
+#define BITMAP_PAGE_FRAMES (TMEM_FRAME_SIZE * UINT64_C(8))
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+struct run {
+	uint64_t first;
+	uint64_t count;
+};
+
+static size_t bitmap_bytes(const struct tm_arena *arena)
+{
+	return ((arena->frame_count + 63) / 64) * sizeof(uint64_t);
+}
+
+int tm_frames_init(struct tm_arena *arena)
+{
+	const struct tm_region *region = &arena->super->frames;
+
+	tm_lock_init(&arena->lock, TM_RANK_FRAMES);
+	arena->frame_base = tm_arena_region(arena, region);
+	arena->frame_offset = (off_t)region->offset_bytes;
+	arena->frame_count = region->count;
+	arena->used = tm_memory_reserve(bitmap_bytes(arena));
+	arena->populated = tm_memory_reserve(bitmap_bytes(arena));
+	return arena->used && arena->populated ? 0 : -ENOMEM;
+}
+
+void tm_frames_destroy(struct tm_arena *arena)
+{
+	if (arena->used)
+		munmap(arena->used, bitmap_bytes(arena));
+	if (arena->populated)
+		munmap(arena->populated, bitmap_bytes(arena));
+	arena->used = NULL;
+	arena->populated = NULL;
+}
+
+static void *frame_at(const struct tm_arena *arena, uint64_t frame)
+{
+	return arena->frame_base + frame * PAGE;
+}
+
+/* --- making frames real, and the reverse (no lock held) ---------------- */
+
+static int populate(struct tm_arena *arena, uint64_t first, uint64_t count)
+{
+	uint8_t *at = frame_at(arena, first);
+	size_t size = count * PAGE;
+
+	if (arena->fd >= 0 &&
+	    tm_memory_allocate_file(arena->fd,
+				    arena->frame_offset + (off_t)(first * PAGE),
+				    (off_t)size))
+		return -ENOMEM;
+	if (!madvise(at, size, MADV_POPULATE_WRITE))
+		return 0;
+	if (errno == ENOMEM || errno == EFAULT || errno == EHWPOISON)
+		return -ENOMEM;
+	/* A kernel without it: touching does the same. */
+	for (size_t i = 0; i < size; i += PAGE)
+		*(volatile uint8_t *)(at + i) = 0;
+	return 0;
+}
+
+static void depopulate(struct tm_arena *arena, uint64_t first, uint64_t count)
+{
+	void *at = frame_at(arena, first);
+	size_t size = count * PAGE;
+
+	if (arena->fd >= 0) {
+		fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  arena->frame_offset + (off_t)(first * PAGE),
+			  (off_t)size);
+		return;
+	}
+	if (arena->is_locked && !madvise(at, size, MADV_DONTNEED_LOCKED))
+		return;
+	if (!madvise(at, size, MADV_DONTNEED))
+		return;
+	munlock(at, size);
+	madvise(at, size, MADV_DONTNEED);
+	mlock2(at, size, MLOCK_ONFAULT);
+}
+
+/* --- searching (lock held) ---------------------------------------------- */
+
+/* The frames of word @w that are free to take: idle ones, or fresh ones. */
+static uint64_t free_word(const struct tm_arena *arena, uint64_t w, bool idle)
+	TM_REQUIRES(arena->lock)
+{
+	uint64_t populated = arena->populated[w];
+
+	return ~arena->used[w] & (idle ? populated : ~populated);
+}
+
+/*
+ * The first run of @count frames that are free in the wanted way, at or after
+ * *@cursor and below the high mark, within SEARCH_WORDS words. Leaves the
+ * cursor where the next search should begin.
+ */
+static bool find_run(const struct tm_arena *arena, bool idle, uint64_t count,
+		     uint64_t *cursor, uint64_t *first)
+	TM_REQUIRES(arena->lock)
+{
+	uint64_t words = (arena->high + 63) / 64;
+	uint64_t length = 0;
+
+	if (*cursor >= words || words <= SEARCH_WORDS)
+		*cursor = 0;
+	for (uint64_t n = 0; n < SEARCH_WORDS && n < words; n++) {
+		uint64_t w = *cursor + n;
+		uint64_t free;
+
+		if (w >= words)
+			break;
+		free = free_word(arena, w, idle);
+		if (!free) {
+			length = 0;
+			continue;
+		}
+		for (unsigned bit = 0; bit < 64; bit++) {
+			if (!(free >> bit & 1)) {
+				length = 0;
+				continue;
+			}
+			if (++length < count)
+				continue;
+			*first = w * 64 + bit + 1 - count;
+			*cursor = w;
+			return *first + count <= arena->high;
+		}
+	}
+	*cursor = words > SEARCH_WORDS ? *cursor + SEARCH_WORDS : 0;
+	return false;
+}
+
+/* Moves the high mark, paying for the bitmaps' pages behind it. */
+static bool raise_high(struct tm_arena *arena, uint64_t high)
+	TM_REQUIRES(arena->lock)
+{
+	uint64_t had, need;
+
+	if (high > arena->frame_count)
+		return false;
+	had = (arena->high + BITMAP_PAGE_FRAMES - 1) / BITMAP_PAGE_FRAMES;
+	need = (high + BITMAP_PAGE_FRAMES - 1) / BITMAP_PAGE_FRAMES;
+	if (need > had &&
+	    !tm_memory_charge(arena->memory, 2 * (need - had) * PAGE))
+		return false;
+	if (high > arena->high)
+		arena->high = high;
+	return true;
+}
+
+static bool take_fresh(struct tm_arena *arena, uint64_t count, uint64_t *first)
+	TM_REQUIRES(arena->lock)
+{
+	bool at_end = false;
+
+	if (!find_run(arena, false, count, &arena->fresh_cursor, first)) {
+		*first = arena->high;
+		at_end = true;
+	}
+	if (at_end && !raise_high(arena, *first + count)) {
+		arena->fresh_cursor = 0;
+		if (!find_run(arena, false, count, &arena->fresh_cursor, first))
+			return false;
+	}
+	tm_bitmap_set_range(arena->used, *first, count);
+	return true;
+}
+
+/* --- the callbacks ------------------------------------------------------- */
+
+static bool take_idle(struct tm_arena *arena, uint64_t count, uint64_t *first)
+{
+	bool found = false;
+
+	tm_lock_acquire(&arena->lock);
+	if (arena->idle_frames >= count)
+		found = find_run(arena, true, count, &arena->idle_cursor,
+				 first);
+	if (found) {
+		tm_bitmap_set_range(arena->used, *first, count);
+		arena->idle_frames -= count;
+		arena->used_frames += count;
+	}
+	tm_lock_release(&arena->lock);
+	return found;
+}
+
+/* Fresh frames, populated and charged; marked used, but not counted yet. */
+static int make_run(struct tm_arena *arena, uint64_t count, uint64_t *first)
+{
+	bool found;
+	int err = -ENOMEM;
+
+	if (!tm_memory_charge(arena->memory, count * PAGE))
+		return -ENOMEM;
+	tm_lock_acquire(&arena->lock);
+	found = take_fresh(arena, count, first);
+	tm_lock_release(&arena->lock);
+	if (found)
+		err = populate(arena, *first, count);
+	if (!err)
+		return 0;
+	if (found) {
+		depopulate(arena, *first, count);
+		tm_lock_acquire(&arena->lock);
+		tm_bitmap_clear_range(arena->used, *first, count);
+		tm_lock_release(&arena->lock);
+	}
+	tm_memory_discharge(arena->memory, count * PAGE);
+	return err;
+}
+
+int64_t tm_arena_get_frames(void *opaque, uint32_t count, uint32_t flags)
+{
+	struct tm_arena *arena = opaque;
+	uint64_t first = 0;
+
+	if (!count || count > TMEM_RUN_FRAMES_MAX || flags)
+		return -EINVAL;
+	if (take_idle(arena, count, &first))
+		return (int64_t)first;
+	if (make_run(arena, count, &first)) {
+		uint64_t idle = arena->idle_frames;
+
+		/* Idle frames that lie wrong make room for ones that do not. */
+		if (idle < count)
+			return -ENOMEM;
+		tm_arena_trim(arena, idle - count);
+		if (make_run(arena, count, &first))
+			return -ENOMEM;
+	}
+	tm_lock_acquire(&arena->lock);
+	tm_bitmap_set_range(arena->populated, first, count);
+	arena->used_frames += count;
+	tm_lock_release(&arena->lock);
+	return (int64_t)first;
+}
+
+void tm_arena_put_frames(void *opaque, uint64_t first, uint32_t count)
+{
+	struct tm_arena *arena = opaque;
+
+	tm_lock_acquire(&arena->lock);
+	tm_bitmap_clear_range(arena->used, first, count);
+	arena->used_frames -= count;
+	arena->idle_frames += count;
+	tm_lock_release(&arena->lock);
+}
+
+int tm_arena_claim_frames(void *opaque, uint64_t first, uint32_t count)
+{
+	struct tm_arena *arena = opaque;
+	int err = -EBADMSG;
+
+	if (!count || first >= arena->frame_count ||
+	    count > arena->frame_count - first)
+		return -EBADMSG;
+	tm_lock_acquire(&arena->lock);
+	if (first + count > arena->high && !raise_high(arena, first + count)) {
+		err = -ENOMEM;
+		goto out_unlock;
+	}
+	for (uint64_t f = first; f < first + count; f++)
+		if (tm_bitmap_test(arena->used, f))
+			goto out_unlock;
+	tm_bitmap_set_range(arena->used, first, count);
+	tm_bitmap_set_range(arena->populated, first, count);
+	arena->used_frames += count;
+	err = 0;
+out_unlock:
+	tm_lock_release(&arena->lock);
+	if (err)
+		return err;
+	tm_memory_charge_anyway(arena->memory, count * PAGE);
+	/* A hole here is damage, to be found by the pages' checks; it must not
+	 * be a SIGBUS. */
+	if (arena->fd >= 0)
+		tm_memory_allocate_file(arena->fd,
+					arena->frame_offset +
+						(off_t)(first * PAGE),
+					(off_t)(count * PAGE));
+	return 0;
+}
+
+/* --- housekeeping --------------------------------------------------------- */
+
+/* Takes up to TRIM_BATCH idle frames in one row out of circulation. */
+static struct run grab_idle(struct tm_arena *arena, uint64_t keep)
+{
+	struct run run = { 0, 0 };
+	uint64_t most;
+
+	tm_lock_acquire(&arena->lock);
+	most = arena->idle_frames > keep ? arena->idle_frames - keep : 0;
+	for (uint64_t w = 0; most && w * 64 < arena->high; w++) {
+		uint64_t idle = free_word(arena, w, true);
+
+		if (!idle)
+			continue;
+		run.first = w * 64 + (uint64_t)__builtin_ctzll(idle);
+		break;
+	}
+	while (run.count < most && run.count < TRIM_BATCH &&
+	       run.first + run.count < arena->high &&
+	       tm_bitmap_test(arena->populated, run.first + run.count) &&
+	       !tm_bitmap_test(arena->used, run.first + run.count))
+		run.count++;
+	tm_bitmap_set_range(arena->used, run.first, run.count);
+	tm_bitmap_clear_range(arena->populated, run.first, run.count);
+	arena->idle_frames -= run.count;
+	tm_lock_release(&arena->lock);
+	return run;
+}
+
+uint64_t tm_arena_trim(struct tm_arena *arena, uint64_t keep)
+{
+	uint64_t trimmed = 0;
+
+	for (;;) {
+		struct run run = grab_idle(arena, keep);
+
+		if (!run.count)
+			return trimmed;
+		depopulate(arena, run.first, run.count);
+		tm_lock_acquire(&arena->lock);
+		tm_bitmap_clear_range(arena->used, run.first, run.count);
+		tm_lock_release(&arena->lock);
+		tm_memory_discharge(arena->memory, run.count * PAGE);
+		trimmed += run.count;
+	}
+}
+
+bool tm_arena_stock(struct tm_arena *arena, uint64_t want)
+{
+	while (arena->idle_frames < want) {
+		uint64_t first;
+		uint64_t count = want - arena->idle_frames;
+
+		if (count > TMEM_RUN_FRAMES_MAX)
+			count = TMEM_RUN_FRAMES_MAX;
+		if (make_run(arena, count, &first))
+			return false;
+		tm_lock_acquire(&arena->lock);
+		tm_bitmap_set_range(arena->populated, first, count);
+		tm_bitmap_clear_range(arena->used, first, count);
+		arena->idle_frames += count;
+		tm_lock_release(&arena->lock);
+	}
+	return true;
+}
+
+/* What a dead process left in frames that nothing refers to now. */
+void tm_arena_forget_unclaimed(struct tm_arena *arena)
+{
+	off_t at = arena->frame_offset;
+	off_t end = at + (off_t)(arena->frame_count * PAGE);
+
+	if (arena->fd < 0)
+		return;
+	while ((at = lseek(arena->fd, at, SEEK_DATA)) >= 0 && at < end) {
+		off_t hole = lseek(arena->fd, at, SEEK_HOLE);
+		uint64_t f = (uint64_t)(at - arena->frame_offset) / PAGE;
+		uint64_t stop = (uint64_t)(hole - arena->frame_offset) / PAGE;
+
+		for (; f < stop && f < arena->frame_count; f++) {
+			uint64_t begin = f;
+
+			while (f < stop && f < arena->frame_count &&
+			       !tm_bitmap_test(arena->used, f))
+				f++;
+			if (f > begin)
+				depopulate(arena, begin, f - begin);
+		}
+		at = hole;
+	}
+}
