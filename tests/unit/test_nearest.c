@@ -21,13 +21,14 @@ static const struct {
 	{ "zstd", "zstd", 0 },
 	{ "ZsTd", "zstd", 0 },
 	{ "zsdt", "zstd", 1 },
-	{ "zst", "zstd", 2 },
+	{ "std", "zstd", 2 },
 	{ "zstdd", "zstd", 2 },
 	{ "zttd", "zstd", 3 },
 	{ "", "abc", 6 },
 	{ "abc", "", 6 },
 	{ "bad", "abd", 1 },
 	{ "abcdef", "badcfe", 3 },
+	{ "Zs", "zstd", 1 },
 };
 
 START_TEST(slips_cost_what_they_should)
@@ -68,6 +69,15 @@ START_TEST(slips_find_the_word_that_was_meant)
 }
 END_TEST
 
+START_TEST(a_word_that_breaks_off_is_the_longer_one)
+{
+	static const char *const known[] = { "on", "off", "yes", "no" };
+
+	ck_assert_str_eq(tm_nearest("n", known, 4, sizeof(known[0])), "no");
+	ck_assert_str_eq(tm_nearest("y", known, 4, sizeof(known[0])), "yes");
+}
+END_TEST
+
 START_TEST(the_first_of_equals_wins)
 {
 	static const char *const known[] = { "aX", "aY" };
@@ -97,6 +107,7 @@ int main(void)
 			    COUNT(distances));
 	tcase_add_loop_test(tc, slips_find_the_word_that_was_meant, 0,
 			    COUNT(slips));
+	tcase_add_test(tc, a_word_that_breaks_off_is_the_longer_one);
 	tcase_add_test(tc, the_first_of_equals_wins);
 	tcase_add_test(tc, long_words_are_compared_by_their_beginning);
 	suite_add_tcase(suite, tc);
