@@ -14,7 +14,6 @@
 
 struct tm_store;
 struct tm_client;
-struct tm_plugins;
 
 /* @plugins outlives the store. */
 int tm_store_open(const struct tmem_store_config *config,

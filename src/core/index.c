@@ -266,7 +266,7 @@ uint32_t tm_slice_insert(struct tm_magazine *nodes, struct tm_slice *slice,
 	uint32_t key = slice_key(index);
 	uint32_t old = 0;
 
-	if (slice->count == 0) {
+	if (tm_slice_is_empty(slice)) {
 		slice->height = 0;
 		slice->root = descriptor;
 	} else if (slice->height == 0 &&
@@ -277,8 +277,6 @@ uint32_t tm_slice_insert(struct tm_magazine *nodes, struct tm_slice *slice,
 		slice_grow(nodes, slice, key, descriptors);
 		old = slice_set(nodes, slice, key, descriptor);
 	}
-	if (!old)
-		slice->count++;
 	return old;
 }
 
@@ -296,8 +294,7 @@ void tm_slice_remove(struct tm_magazine *nodes, struct tm_slice *slice,
 	}
 	*at = 0;
 	prune(nodes, path, depth);
-	slice->count--;
-	if (!slice->count)
+	if (tm_slice_is_empty(slice))
 		slice->height = 0;
 }
 

@@ -60,11 +60,11 @@ struct tm_leaves {
 struct tm_slice {
 	struct tm_leaf leaf;
 	uint32_t object;
-	uint32_t high;		/* index >> TM_SLICE_BITS */
 	uint32_t root;		/* a node, or with height 0 a descriptor */
-	uint32_t sibling;	/* the object's next slice */
-	uint16_t count;		/* pages */
-	uint8_t height;
+	uint32_t next;		/* the object's other slices */
+	uint32_t prev;
+	uint32_t high : 32 - TM_SLICE_BITS;	/* index >> TM_SLICE_BITS */
+	uint32_t height : 4;
 };
 static_assert(sizeof(struct tm_slice) == 32, "half a cache line");
 
@@ -96,8 +96,13 @@ void tm_trie_remove(struct tm_magazine *nodes, uint32_t *root,
 /* Some entry, or 0 when the trie is empty. */
 uint32_t tm_trie_any(const struct tm_magazine *nodes, uint32_t root);
 
-/* The page's descriptor, or 0. @single_index is asked only for a slice of one
- * page: the index that its descriptor has. */
+static inline bool tm_slice_is_empty(const struct tm_slice *slice)
+{
+	return !slice->root;
+}
+
+/* The page's descriptor, or 0. @descriptors are asked for the index of the only
+ * page of a slice that has no node. */
 uint32_t tm_slice_lookup(const struct tm_magazine *nodes,
 			 const struct tm_slice *slice, uint32_t index,
 			 const struct tm_table *descriptors);

@@ -28,6 +28,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <tmem/tmem.h>
@@ -85,13 +86,26 @@ struct tm_superblock {
 	struct tm_region frames;
 	uint64_t check;		/* of everything above */
 
-	/* Slots below these numbers may have been used. */
-	_Atomic uint32_t objects_high;
-	_Atomic uint32_t descriptors_high;
+	/* Slots below these numbers may have been used; see tm_high_make(). */
+	_Atomic uint64_t clients_high;
+	_Atomic uint64_t pools_high;
+	_Atomic uint64_t objects_high;
+	_Atomic uint64_t descriptors_high;
 	struct tm_plugin_record codecs[TM_CODECS_MAX];
 	struct tm_plugin_record allocators[TM_ALLOCATORS_MAX];
 };
 static_assert(sizeof(struct tm_superblock) <= 4096, "one page");
+
+/* A number and its complement: one store, and a flipped bit shows. */
+static inline uint64_t tm_high_make(uint32_t high)
+{
+	return (uint64_t)~high << 32 | high;
+}
+
+static inline bool tm_high_is_sound(uint64_t word)
+{
+	return (uint32_t)(word >> 32) == ~(uint32_t)word || !word;
+}
 
 struct tm_client_record {
 	_Atomic uint32_t state;
@@ -126,7 +140,8 @@ static_assert(sizeof(struct tm_object_record) == 32, "layout");
  *
  *	kind 3 | generation 2 | codec 6 | length 13 | spare 8 | content 32
  *
- * where content is the descriptor that a LINK points to. @place is, by kind:
+ * where content is the descriptor that a LINK points to. A free one is all 0:
+ * a bit flipped in a live one never makes it free. @place is, by kind:
  * the allocator's slot in the superblock (8 bits) and its handle (56 bits);
  * the repeated word of a same-filled page; nothing for a LINK.
  * @pins is volatile: readers under way, and TM_PIN_DOOMED.

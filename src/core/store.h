@@ -58,8 +58,9 @@ struct tm_object {
 	uint32_t slices;	/* guarded by its home shard's table_lock */
 	_Atomic int64_t billed_bytes;
 	_Atomic uint32_t is_dead;
-	uint32_t reap_next;	/* guarded by store.reap_lock */
+	uint32_t reap_next;	/* guarded by store.dead_lock */
 };
+static_assert(sizeof(struct tm_object) == 32, "half a cache line");
 
 struct tm_lru_link {
 	uint32_t prev;
@@ -72,7 +73,7 @@ struct tm_shard {
 	alignas(TM_CACHE_LINE) struct tm_lock lock;
 	uint32_t slices TM_GUARDED_BY(lock);	/* trie */
 	uint64_t pages TM_GUARDED_BY(lock);
-	int64_t billed_bytes TM_GUARDED_BY(lock);
+	_Atomic int64_t billed_bytes;
 
 	/* The objects whose home is here. Taken before lock. */
 	alignas(TM_CACHE_LINE) struct tm_lock table_lock;
@@ -89,9 +90,13 @@ struct tm_pool {
 	/* guarded by store.control */
 	struct tm_client *owner;
 	uint32_t members;
-	struct tm_pool *reap_next;
+	struct tm_pool *reap_next;	/* guarded by store.dead_lock */
 
 	_Atomic bool is_dead;
+	_Atomic uint32_t dying_objects;	/* killed, not yet reaped */
+	/* Bills of dead objects that were credited to the client at once,
+	 * although the reaper has yet to find their pages. */
+	_Atomic int64_t credited_bytes;
 	struct tm_shard shards[TM_SHARDS];
 };
 
@@ -132,6 +137,7 @@ struct tm_client {
 	_Atomic uint64_t cap_bytes;
 	_Atomic bool is_frozen;
 	_Atomic bool is_attached;
+	_Atomic bool is_dead;
 	_Atomic(struct tm_pool *) pools[TMEM_POOLS_MAX];
 	/* guarded by store.control */
 	struct tmem_uuid auth[TM_AUTH_MAX];
@@ -157,6 +163,7 @@ struct tm_context {
 	_Atomic uint32_t entries;	/* times it was checked out */
 	uint32_t number;
 	uint32_t sample;
+	bool wants_compaction;	/* a free() said that moving would pay */
 	struct tm_store *store;
 	struct tm_magazine nodes;
 	struct tm_magazine slices;
@@ -200,7 +207,7 @@ struct tm_store {
 	_Atomic uint32_t allocator;
 	/* filled under control, before the slot is used */
 	struct tm_codec_slot codecs[TM_CODECS_MAX];
-	struct tm_allocator *allocators[TM_ALLOCATORS_MAX];
+	struct tm_allocator *_Atomic allocators[TM_ALLOCATORS_MAX];
 
 	struct tm_lock control;
 	_Atomic(struct tm_client *) clients[TM_CLIENTS_MAX + 1];
@@ -209,10 +216,12 @@ struct tm_store {
 	_Atomic uint32_t reserved_clients;
 	uint64_t memory_target_bytes;
 
-	struct tm_lock reap_lock;
-	uint32_t dead_objects TM_GUARDED_BY(reap_lock);
-	struct tm_pool *dead_pools TM_GUARDED_BY(reap_lock);
-	_Atomic uint64_t reap_work;	/* hint: something is dead */
+	struct tm_lock reap_lock;	/* held by whoever reaps */
+	struct tm_lock dead_lock;
+	uint32_t dead_objects TM_GUARDED_BY(dead_lock);
+	struct tm_pool *dead_pools TM_GUARDED_BY(dead_lock);
+	_Atomic uint32_t dead_clients;
+	_Atomic bool has_dead;		/* hint: there is something to reap */
 
 	/* background work */
 	pthread_t worker;
@@ -290,9 +299,8 @@ void tm_leave(struct tm_context *context);
 /* Returns when everyone who was inside at the call has left. Called with no
  * context of the caller's own, except @self (or NULL). */
 void tm_quiesce(struct tm_store *store, const struct tm_context *self);
-/* The context's scratch for the codec in @slot, or NULL: out of memory. */
-struct tm_codec_context *tm_context_codec(struct tm_context *context,
-					  uint32_t slot);
+/* Gives every context what it needs for the codec in @slot; 0 or -ENOMEM. */
+int tm_contexts_add_codec(struct tm_store *store, uint32_t slot);
 
 /* --- page.c: where a page is, and letting go of it ------------------------- */
 
@@ -324,43 +332,75 @@ struct tm_spot {
 /* Locks the shard that guards descriptor @number and fills @spot; false, with
  * no lock held, when it is not a page of a live object just now. */
 bool tm_spot_lock(struct tm_context *context, uint32_t number,
-		  struct tm_spot *spot) TM_NO_THREAD_SAFETY_ANALYSIS;
+		  struct tm_spot *spot)
+	TM_TRY_ACQUIRE(true, spot->shard->lock);
 
-/* The bytes of a page: valid while it is pinned or its shard is locked. */
+/* The bytes of a DATA or CONTENT page, valid while it is pinned or its shard is
+ * locked; NULL when its place is damaged. */
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 			  uint64_t place);
 uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
 		       const void *bytes, size_t size);
 
-/* Takes the page's bills back and its LRU link out; the caller has taken it
- * out of the index, or will. Shard locked. */
+/* Enters a page that was published, billed to @client, in accounts and lists. */
+void tm_page_account(struct tm_context *context, struct tm_pool *pool,
+		     struct tm_shard *shard, uint32_t number,
+		     struct tm_client *client) TM_REQUIRES(shard->lock);
+/* Takes one that leaves the index out of them. */
 void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,
 		       struct tm_shard *shard, uint32_t number)
 	TM_REQUIRES(shard->lock);
-/* Marks it free, under the shard's lock; tm_page_release() is due after. */
+/* The same for a page of a dead object whose bills are credited already. */
+void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
+		    struct tm_shard *shard, uint32_t number)
+	TM_REQUIRES(shard->lock);
+/* Marks it free, under the shard's lock; tm_page_release() is due after.
+ * Returns the state it had. */
 uint64_t tm_page_mark_free(struct tm_store *store, uint32_t number);
 /* Gives bytes and number back, or leaves that to the last reader. No lock
- * held. @state as it was before tm_page_mark_free(). */
+ * held. @state as tm_page_mark_free() returned it. */
 void tm_page_release(struct tm_context *context, uint32_t number,
 		     uint64_t state);
+void tm_page_pin(struct tm_store *store, uint32_t number);
 void tm_page_unpin(struct tm_context *context, uint32_t number, uint64_t state);
+/* Gives the bytes at a place back. */
+void tm_place_free(struct tm_context *context, uint64_t place);
+/* Unlinks, unaccounts, marks free and releases the page at @spot, whose shard
+ * is locked, and unlocks it; false: the index does not lead there. */
+bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
+	TM_RELEASE(spot->shard->lock);
 /* A slice became empty: takes it, and perhaps its object, away. No lock held. */
 void tm_slice_retire(struct tm_context *context, struct tm_pool *pool,
 		     uint64_t hash, const struct tmem_oid *oid, uint32_t high);
+/* What an object itself is billed to its pool's owner. */
+static inline int64_t tm_object_bill(const struct tm_pool *pool)
+{
+	return pool->flags & TMEM_POOL_SHARED ? 0 : TM_OBJECT_BILL;
+}
 
 /* --- object.c --------------------------------------------------------------*/
 
 /* Fills the magazines, so that what follows cannot fail; false: no memory. */
 bool tm_context_prepare(struct tm_context *context);
-/* The slice of (oid, high), made with its object if need be; returns with the
- * shard locked. Magazines filled. */
+/* The slice of (oid, high), made with its object if need be, or NULL in a dead
+ * pool; returns with @shard, which is the hash's, locked. Magazines filled. */
 struct tm_slice *tm_slice_open(struct tm_context *context, struct tm_pool *pool,
-			       uint64_t hash, const struct tmem_oid *oid,
-			       uint32_t high) TM_NO_THREAD_SAFETY_ANALYSIS;
+			       struct tm_shard *shard, uint64_t hash,
+			       const struct tmem_oid *oid, uint32_t high)
+	TM_ACQUIRE(shard->lock);
 /* The object's number, or 0. */
 uint32_t tm_object_find(struct tm_context *context, struct tm_shard *home,
 			uint64_t hash, const struct tmem_oid *oid)
 	TM_REQUIRES(home->table_lock);
+void tm_object_enter(struct tm_context *context, struct tm_pool *pool,
+		     struct tm_shard *home, uint32_t number, uint64_t hash)
+	TM_REQUIRES(home->table_lock);
+struct tm_slice *tm_slice_make(struct tm_context *context,
+			       struct tm_shard *shard, uint64_t hash,
+			       uint32_t object, uint32_t high)
+	TM_REQUIRES(shard->lock);
+void tm_slice_unmake(struct tm_context *context, struct tm_shard *shard,
+		     struct tm_slice *slice) TM_REQUIRES(shard->lock);
 /* Takes the object out of its table and queues it for the reaper. */
 void tm_object_kill(struct tm_context *context, struct tm_pool *pool,
 		    struct tm_shard *home, uint32_t number)
@@ -374,6 +414,9 @@ void tm_lru_add(struct tm_store *store, struct tm_client *client,
 		uint32_t number);
 void tm_lru_remove(struct tm_store *store, uint32_t number);
 void tm_lru_touch(struct tm_store *store, uint32_t number);
+/* Whoever gives up memory first, or NULL. */
+struct tm_client *tm_quota_victim(struct tm_store *store,
+				  const struct tm_client *client);
 struct tm_client *tm_lru_client(struct tm_store *store, uint32_t number);
 
 /* Bytes that other clients' reservations keep from @client. */
@@ -383,6 +426,8 @@ bool tm_quota_admits(struct tm_store *store, const struct tm_client *client);
 /* Makes some room on behalf of @client (NULL: the store's); false when nothing
  * could be had. */
 bool tm_make_room(struct tm_context *context, struct tm_client *client);
+/* @bytes of reservations, in memory that they may need. */
+uint64_t tm_quota_memory_bytes(const struct tm_store *store, uint64_t bytes);
 /* Evicts @client's own oldest page; false when it has none. */
 bool tm_evict_own(struct tm_context *context, struct tm_client *client);
 /* One round of eviction: a page and what shares its run. Pages evicted. */
@@ -391,9 +436,16 @@ uint32_t tm_evict_round(struct tm_context *context,
 
 /* Moves up to @max objects; returns how many were moved. */
 uint32_t tm_compact(struct tm_context *context, uint32_t max);
-/* Frees a bounded number of dead pages; true when there is more to do. */
+/* Moves one object; false when it is pinned, gone, or there is no room. */
+bool tm_move(struct tm_context *context, uint32_t allocator,
+	     const struct tmem_victim *victim);
+/* Frees up to @max dead pages; true when there is more to do. Does nothing
+ * while another thread reaps. */
 bool tm_reap(struct tm_context *context, uint32_t max);
-/* Queues an ended pool. */
+/* Frees the slots of pools and clients that are reaped, once nobody can be
+ * looking at them. Called outside of operations. */
+bool tm_reap_slots(struct tm_store *store, const struct tm_context *self);
+void tm_reap_object(struct tm_store *store, uint32_t number);
 void tm_reap_pool(struct tm_store *store, struct tm_pool *pool);
 
 int tm_worker_start(struct tm_store *store);
@@ -406,6 +458,13 @@ int tm_codec_slot_open(struct tm_store *store, const char *spec,
 		       uint32_t *slot);
 int tm_allocator_slot_open(struct tm_store *store, const char *name,
 			   uint32_t *slot);
+/* The plugin that a slot of a reopened arena names; 0 or an error. */
+int tm_codec_slot_reopen(struct tm_store *store, uint32_t slot);
+int tm_allocator_slot_reopen(struct tm_store *store, uint32_t slot);
+void tm_slots_close(struct tm_store *store);
+/* Takes the client out of its pool number @id; the last one ends it. Control lock
+ * held. 0 or -ENOENT. */
+int tm_pool_leave(struct tm_client *client, int id);
 struct tm_client *tm_client_make(struct tm_store *store, uint32_t slot);
 void tm_client_free(struct tm_client *client);
 struct tm_pool *tm_pool_make(struct tm_store *store, uint32_t slot);

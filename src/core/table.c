@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "layout.h"
 #include "table.h"
 
 static uint32_t *link_of(const struct tm_table *table, uint32_t number)
@@ -97,7 +98,7 @@ static int grow(struct tm_table *table) TM_REQUIRES(table->lock)
 	}
 	table->ready = to;
 	if (table->high)
-		atomic_store(table->high, to);
+		atomic_store(table->high, tm_high_make(to));
 	return 0;
 }
 
@@ -132,22 +133,24 @@ void tm_table_give(struct tm_table *table, const uint32_t *numbers,
 	tm_lock_release(&table->lock);
 }
 
-int tm_table_restore(struct tm_table *table, uint32_t high)
+int tm_table_restore(struct tm_table *table, uint32_t *high)
 {
+	uint64_t word = atomic_load(table->high);
 	int err;
 
-	if (high > table->capacity)
+	*high = (uint32_t)word;
+	if (!tm_high_is_sound(word) || *high > table->capacity)
 		return -EBADMSG;
-	if (high == 0)
+	if (!*high)
 		return 0;
-	err = back_with_file(table, 0, high);
+	err = back_with_file(table, 0, *high);
 	if (err)
 		return err;
 	tm_memory_charge_anyway(table->memory,
-				(uint64_t)high * per_element(table));
+				(uint64_t)*high * per_element(table));
 	tm_lock_acquire(&table->lock);
-	table->ready = high;
-	table->bump = high;
+	table->ready = *high;
+	table->bump = *high;
 	tm_lock_release(&table->lock);
 	return 0;
 }

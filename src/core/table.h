@@ -44,7 +44,7 @@ struct tm_table {
 	bool owns_base;
 	int fd;			/* -1: anonymous memory */
 	off_t fd_offset;
-	_Atomic uint32_t *high;	/* in the superblock, or NULL */
+	_Atomic uint64_t *high;	/* in the superblock, or NULL */
 	struct tm_memory *memory;
 
 	struct tm_lock lock;
@@ -64,7 +64,7 @@ struct tm_table_config {
 	uint32_t chunk_bytes;
 	int fd;
 	off_t fd_offset;
-	_Atomic uint32_t *high;
+	_Atomic uint64_t *high;
 };
 
 /* 0 or -ENOMEM. */
@@ -77,9 +77,10 @@ uint32_t tm_table_take(struct tm_table *table, uint32_t *out, uint32_t count);
 void tm_table_give(struct tm_table *table, const uint32_t *numbers,
 		   uint32_t count);
 
-/* After reopening: makes elements 1 to @high - 1 readable, in use, and charged.
- * 0, or -ENOSPC, -EBADMSG (past the capacity). */
-int tm_table_restore(struct tm_table *table, uint32_t high);
+/* After reopening: makes all elements that may have been used readable, in use,
+ * and charged. Sets *@high to one past the last of them. 0, or -ENOSPC, -EBADMSG
+ * (the superblock's number is damaged). */
+int tm_table_restore(struct tm_table *table, uint32_t *high);
 
 /* Bytes populated, sidecar included. */
 uint64_t tm_table_bytes(struct tm_table *table);

@@ -30,8 +30,8 @@ static inline void tm_bitmap_set(uint64_t *words, size_t bit)
 
 static inline void tm_bitmap_clear(uint64_t *words, size_t bit)
 {
-	words[bit / TM_BITMAP_WORD_BITS] &= ~(UINT64_C(1)
-					      << (bit % TM_BITMAP_WORD_BITS));
+	words[bit / TM_BITMAP_WORD_BITS] &=
+		~(UINT64_C(1) << (bit % TM_BITMAP_WORD_BITS));
 }
 
 static inline bool tm_bitmap_test(const uint64_t *words, size_t bit)
@@ -103,8 +103,8 @@ static inline size_t tm_bitmap_find(const uint64_t *words, size_t bits,
 		return bits;
 	for (size_t w = from / TM_BITMAP_WORD_BITS;
 	     w <= (bits - 1) / TM_BITMAP_WORD_BITS; w++) {
-		uint64_t hits = (words[w] ^ flip) &
-				tm_bitmap_mask(w, from, bits);
+		uint64_t hits =
+			(words[w] ^ flip) & tm_bitmap_mask(w, from, bits);
 
 		if (hits)
 			return w * TM_BITMAP_WORD_BITS +
@@ -114,8 +114,8 @@ static inline size_t tm_bitmap_find(const uint64_t *words, size_t bits,
 }
 
 /* The first set bit in [from, bits), or @bits. */
-static inline size_t tm_bitmap_find_next_set(const uint64_t *words,
-					     size_t bits, size_t from)
+static inline size_t tm_bitmap_find_next_set(const uint64_t *words, size_t bits,
+					     size_t from)
 {
 	return tm_bitmap_find(words, bits, from, 0);
 }
@@ -131,15 +131,14 @@ static inline size_t tm_bitmap_find_next_zero(const uint64_t *words,
  * Where the first @count zeros in a row within [from, bits) begin, or @bits.
  * @count is at least 1.
  */
-static inline size_t tm_bitmap_find_zero_run(const uint64_t *words,
-					     size_t bits, size_t from,
-					     size_t count)
+static inline size_t tm_bitmap_find_zero_run(const uint64_t *words, size_t bits,
+					     size_t from, size_t count)
 {
 	size_t start = tm_bitmap_find_next_zero(words, bits, from);
 
 	while (start < bits && count <= bits - start) {
-		size_t end = tm_bitmap_find_next_set(words, start + count,
-						     start);
+		size_t end =
+			tm_bitmap_find_next_set(words, start + count, start);
 
 		if (end == start + count)
 			return start;

@@ -32,8 +32,8 @@
 #define TM_HISTOGRAM_OCTAVE_BITS 4
 #define TM_HISTOGRAM_OCTAVE (1 << TM_HISTOGRAM_OCTAVE_BITS)
 #define TM_HISTOGRAM_VALUE_BITS 36
-#define TM_HISTOGRAM_BUCKETS                                           \
-	((TM_HISTOGRAM_VALUE_BITS - TM_HISTOGRAM_OCTAVE_BITS + 1)      \
+#define TM_HISTOGRAM_BUCKETS                                                   \
+	((TM_HISTOGRAM_VALUE_BITS - TM_HISTOGRAM_OCTAVE_BITS + 1)              \
 	 << TM_HISTOGRAM_OCTAVE_BITS)
 /* Room for as many threads to pass the check at once as there can be. */
 #define TM_HISTOGRAM_COUNT_MAX (UINT32_MAX - 0xffff)
@@ -86,13 +86,13 @@ static inline void tm_histogram_merge(struct tm_histogram *into,
 	into->samples += __atomic_load_n(&from->samples, __ATOMIC_RELAXED);
 	into->sum_ns += __atomic_load_n(&from->sum_ns, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < TM_HISTOGRAM_BUCKETS; i++) {
-		uint64_t sum = (uint64_t)into->counts[i] +
-			       __atomic_load_n(&from->counts[i],
-					       __ATOMIC_RELAXED);
+		uint64_t sum =
+			(uint64_t)into->counts[i] +
+			__atomic_load_n(&from->counts[i], __ATOMIC_RELAXED);
 
-		into->counts[i] = sum < TM_HISTOGRAM_COUNT_MAX ?
-					  (uint32_t)sum :
-					  TM_HISTOGRAM_COUNT_MAX;
+		into->counts[i] = sum < TM_HISTOGRAM_COUNT_MAX
+					  ? (uint32_t)sum
+					  : TM_HISTOGRAM_COUNT_MAX;
 	}
 }
 

@@ -29,7 +29,8 @@
 #define TM_ATTR(x)
 #endif
 #define TM_CAPABILITY(name) TM_ATTR(capability(name))
-#define TM_GUARDED_BY(lock) TM_ATTR(guarded_by(lock))
+/* In C clang cannot look up a neighbouring field: this one is for readers. */
+#define TM_GUARDED_BY(lock)
 #define TM_REQUIRES(...) TM_ATTR(requires_capability(__VA_ARGS__))
 #define TM_EXCLUDES(...) TM_ATTR(locks_excluded(__VA_ARGS__))
 #define TM_ACQUIRE(...) TM_ATTR(acquire_capability(__VA_ARGS__))
@@ -39,15 +40,16 @@
 
 enum tm_rank {
 	TM_RANK_CONTROL = 1,	/* store: attach, limits, codec switches */
-	TM_RANK_POOL,		/* store: pool and object tables */
+	TM_RANK_REAP,		/* store: the reaper, one at a time */
+	TM_RANK_POOL,		/* pool: objects whose home is one shard */
 	TM_RANK_SHARD,		/* pool: one slice of its pages */
+	TM_RANK_DEAD,		/* store: list of what is to be reaped */
 	TM_RANK_LRU,		/* client: its list of ephemeral pages */
 	TM_RANK_DEDUP,		/* store: one bucket group of contents */
 	TM_RANK_TABLES,		/* store: free elements of a table */
 	TM_RANK_ALLOC_CLASS,	/* allocator: one size class */
 	TM_RANK_ALLOC,		/* allocator: its tables */
 	TM_RANK_FRAMES,		/* arena: free frames */
-	TM_RANK_MEMORY,		/* store: slabs of metadata */
 	TM_RANK_LOG,
 };
 

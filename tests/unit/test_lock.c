@@ -13,16 +13,32 @@
 
 #include <signal.h>
 
+/* These tests break the rules on purpose: clang shall not count along. */
+static void take(struct tm_lock *lock) TM_NO_THREAD_SAFETY_ANALYSIS
+{
+	tm_lock_acquire(lock);
+}
+
+static bool try_take(struct tm_lock *lock) TM_NO_THREAD_SAFETY_ANALYSIS
+{
+	return tm_lock_try(lock);
+}
+
+static void drop(struct tm_lock *lock) TM_NO_THREAD_SAFETY_ANALYSIS
+{
+	tm_lock_release(lock);
+}
+
 START_TEST(try_fails_while_held)
 {
 	struct tm_lock lock;
 
 	tm_lock_init(&lock, TM_RANK_SHARD);
-	ck_assert(tm_lock_try(&lock));
-	ck_assert(!tm_lock_try(&lock));
-	tm_lock_release(&lock);
-	ck_assert(tm_lock_try(&lock));
-	tm_lock_release(&lock);
+	ck_assert(try_take(&lock));
+	ck_assert(!try_take(&lock));
+	drop(&lock);
+	ck_assert(try_take(&lock));
+	drop(&lock);
 	tm_lock_destroy(&lock);
 }
 END_TEST
@@ -34,10 +50,10 @@ START_TEST(rising_ranks_are_allowed)
 	tm_lock_init(&outer, TM_RANK_POOL);
 	tm_lock_init(&inner, TM_RANK_SHARD);
 	for (int i = 0; i < 2; i++) {
-		tm_lock_acquire(&outer);
-		tm_lock_acquire(&inner);
-		tm_lock_release(&inner);
-		tm_lock_release(&outer);
+		take(&outer);
+		take(&inner);
+		drop(&inner);
+		drop(&outer);
 	}
 	tm_lock_destroy(&inner);
 	tm_lock_destroy(&outer);
@@ -51,8 +67,8 @@ START_TEST(falling_ranks_abort)
 
 	tm_lock_init(&outer, TM_RANK_POOL);
 	tm_lock_init(&inner, TM_RANK_SHARD);
-	tm_lock_acquire(&inner);
-	tm_lock_acquire(&outer);
+	take(&inner);
+	take(&outer);
 }
 END_TEST
 
@@ -62,8 +78,8 @@ START_TEST(equal_ranks_abort)
 
 	tm_lock_init(&a, TM_RANK_SHARD);
 	tm_lock_init(&b, TM_RANK_SHARD);
-	tm_lock_acquire(&a);
-	tm_lock_acquire(&b);
+	take(&a);
+	take(&b);
 }
 END_TEST
 
@@ -72,7 +88,7 @@ START_TEST(release_of_a_free_lock_aborts)
 	struct tm_lock lock;
 
 	tm_lock_init(&lock, TM_RANK_SHARD);
-	tm_lock_release(&lock);
+	drop(&lock);
 }
 END_TEST
 
@@ -82,10 +98,10 @@ START_TEST(a_tried_lock_may_break_the_order)
 
 	tm_lock_init(&outer, TM_RANK_POOL);
 	tm_lock_init(&inner, TM_RANK_SHARD);
-	tm_lock_acquire(&inner);
-	ck_assert(tm_lock_try(&outer));
-	tm_lock_release(&outer);
-	tm_lock_release(&inner);
+	take(&inner);
+	ck_assert(try_take(&outer));
+	drop(&outer);
+	drop(&inner);
 }
 END_TEST
 #endif

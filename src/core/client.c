@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Clients: attached, limited, frozen, ended.
+ *
+ * A client is its record: attaching to a name that is there takes up its pools
+ * again, whether it was detached in this process or found in a reopened arena.
+ *
+ * Locks: all under store.control; the limits are read by operations without.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "store.h"
+
+struct tm_client *tm_client_make(struct tm_store *store, uint32_t slot)
+{
+	struct tm_client *client = tm_memory_alloc(
+		&store->memory, sizeof(*client), TM_CACHE_LINE);
+
+	if (!client)
+		return NULL;
+	client->store = store;
+	client->slot = slot;
+	client->record = tm_table_at(&store->client_table, slot);
+	tm_lock_init(&client->lru_lock, TM_RANK_LRU);
+	if (slot >= store->client_high)
+		store->client_high = slot + 1;
+	return client;
+}
+
+void tm_client_free(struct tm_client *client)
+{
+	tm_lock_destroy(&client->lru_lock);
+	tm_memory_free(&client->store->memory, client, sizeof(*client));
+}
+
+/* The sums that eviction and admission look at. */
+static void sum_limits(struct tm_store *store)
+{
+	uint64_t weights = 0;
+	uint32_t reserved = 0;
+
+	for (uint32_t i = 1; i < store->client_high; i++) {
+		const struct tm_client *client = store->clients[i];
+
+		if (!client || client->is_dead)
+			continue;
+		weights += client->weight;
+		reserved += client->reservation_bytes > 0;
+	}
+	store->weight_sum = weights;
+	store->reserved_clients = reserved;
+}
+
+static bool reservation_fits(struct tm_store *store,
+			     const struct tm_client *except, uint64_t bytes)
+{
+	uint64_t limit = store->memory.limit_bytes;
+	uint64_t sum = bytes;
+
+	if (!bytes)
+		return true;
+	for (uint32_t i = 1; i < store->client_high; i++) {
+		const struct tm_client *client = store->clients[i];
+
+		if (client && client != except && !client->is_dead)
+			sum += client->reservation_bytes;
+	}
+	return bytes <= limit && sum <= limit &&
+	       tm_quota_memory_bytes(store, sum) <= limit;
+}
+
+static void set_limits(struct tm_client *client,
+		       const struct tmem_client_config *config)
+{
+	struct tm_client_record *record = client->record;
+
+	client->weight = record->weight = config->weight;
+	client->trust_domain = record->trust_domain = config->trust_domain;
+	client->reservation_bytes = record->reservation_bytes =
+		config->reservation_bytes;
+	client->cap_bytes = record->cap_bytes = config->cap_bytes;
+}
+
+static int check_limits(struct tm_store *store, const struct tm_client *except,
+			const struct tmem_client_config *config)
+{
+	if (config->cap_bytes && config->reservation_bytes > config->cap_bytes)
+		return -EINVAL;
+	if (!reservation_fits(store, except, config->reservation_bytes))
+		return -ENOSPC;
+	return 0;
+}
+
+static struct tm_client *find_client(struct tm_store *store, const char *name)
+{
+	for (uint32_t i = 1; i < store->client_high; i++) {
+		struct tm_client *client = store->clients[i];
+
+		if (client && !client->is_dead &&
+		    !strcmp(client->record->name, name))
+			return client;
+	}
+	return NULL;
+}
+
+static int make_client(struct tm_store *store,
+		       const struct tmem_client_config *config,
+		       struct tm_client **out)
+{
+	struct tm_client *client;
+	uint32_t slot;
+
+	if (!tm_table_take(&store->client_table, &slot, 1))
+		return store->client_high > TM_CLIENTS_MAX ? -EUSERS : -ENOMEM;
+	client = tm_client_make(store, slot);
+	if (!client) {
+		tm_table_give(&store->client_table, &slot, 1);
+		return -ENOMEM;
+	}
+	memset(client->record->name, 0, sizeof(client->record->name));
+	memcpy(client->record->name, config->name, strlen(config->name));
+	set_limits(client, config);
+	atomic_store_explicit(&client->record->state, TM_RECORD_LIVE,
+			      memory_order_release);
+	atomic_store(&store->clients[slot], client);
+	*out = client;
+	return 0;
+}
+
+static int attach(struct tm_store *store,
+		  const struct tmem_client_config *config,
+		  struct tm_client **out)
+{
+	struct tm_client *client = find_client(store, config->name);
+	int err;
+
+	if (client && client->is_attached)
+		return -EBUSY;
+	err = check_limits(store, client, config);
+	if (err)
+		return err;
+	if (client) {
+		set_limits(client, config);
+		err = 1;
+	} else {
+		err = make_client(store, config, &client);
+		if (err)
+			return err;
+	}
+	client->is_attached = true;
+	sum_limits(store);
+	*out = client;
+	return err;
+}
+
+int tm_client_attach(struct tm_store *store,
+		     const struct tmem_client_config *config,
+		     struct tm_client **client)
+{
+	int result;
+
+	if (!config->name || !*config->name ||
+	    strnlen(config->name, TMEM_CLIENT_NAME_MAX + 1) >
+		    TMEM_CLIENT_NAME_MAX)
+		return -EINVAL;
+	tm_lock_acquire(&store->control);
+	result = attach(store, config, client);
+	tm_lock_release(&store->control);
+	return result;
+}
+
+/* A lower cap takes effect at once, on what may be taken. */
+static void enforce_cap(struct tm_client *client)
+{
+	struct tm_context *context = tm_enter(client->store);
+
+	if (!context)
+		return;
+	while (client->cap_bytes &&
+	       client->billed_bytes > (int64_t)client->cap_bytes &&
+	       tm_evict_own(context, client))
+		;
+	tm_leave(context);
+}
+
+int tm_client_set(struct tm_client *client,
+		  const struct tmem_client_config *config)
+{
+	struct tm_store *store = client->store;
+	int err;
+
+	tm_lock_acquire(&store->control);
+	err = check_limits(store, client, config);
+	if (!err) {
+		set_limits(client, config);
+		sum_limits(store);
+	}
+	tm_lock_release(&store->control);
+	if (!err)
+		enforce_cap(client);
+	return err;
+}
+
+void tm_client_detach(struct tm_client *client)
+{
+	struct tm_store *store;
+
+	if (!client)
+		return;
+	store = client->store;
+	tm_lock_acquire(&store->control);
+	client->is_attached = false;
+	tm_lock_release(&store->control);
+}
+
+int tm_client_destroy(struct tm_client *client)
+{
+	struct tm_store *store = client->store;
+
+	tm_lock_acquire(&store->control);
+	atomic_store_explicit(&client->record->state, TM_RECORD_DEAD,
+			      memory_order_release);
+	for (int id = 0; id < TMEM_POOLS_MAX; id++)
+		tm_pool_leave(client, id);
+	atomic_store(&client->is_dead, true);
+	client->is_attached = false;
+	atomic_fetch_add(&store->dead_clients, 1);
+	sum_limits(store);
+	tm_lock_release(&store->control);
+	atomic_store(&store->has_dead, true);
+	tm_worker_wake(store);
+	return 0;
+}
+
+int tm_client_set_frozen(struct tm_client *client, bool frozen)
+{
+	atomic_store(&client->is_frozen, frozen);
+	tm_quiesce(client->store, NULL);
+	return 0;
+}

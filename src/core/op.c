@@ -1,0 +1,649 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The operations on pages: put, get, flush page, flush object.
+ *
+ * The problem: compressing takes microseconds, everything else must take
+ * nanoseconds, and no lock may be held while a codec runs. So a put does all
+ * its work on private memory first, and what it publishes under the shard's
+ * lock is a few words:
+ *
+ *	encode	  same-filled? compress into the context's buffer
+ *	reserve	  index nodes, descriptor, room for the bytes; may evict
+ *	place	  copy the bytes to their room, compute the check
+ *	publish	  locked: pool dead, client frozen or over its cap? else fill
+ *		  in the descriptor, store its state word, link it, and mark
+ *		  the page it replaces free
+ *	release	  the replaced page's bytes
+ *
+ * A put that fails anywhere after it began drops what the handle held: a get
+ * after it must miss, not find the old data.
+ *
+ * A get pins the page under the lock and decompresses without it. From a
+ * private ephemeral pool it unlinks first, so that two gets never share a page.
+ * Get-and-remove from any other pool copies first and unlinks then, so that a
+ * persistent page is free in the arena before the answer, and a descriptor
+ * that is live is always linked; it starts over when the page was replaced
+ * meanwhile.
+ *
+ * Locks: at most one shard's at a time, and briefly.
+ */
+#include <config.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "store.h"
+
+/* One call in so many is timed. */
+#define SAMPLE_EVERY 8
+/* How often a put tries to make room before it is refused. */
+#define RESERVE_ATTEMPTS 64
+/* Moves that ride on one operation. */
+#define RIDING_MOVES 2
+/* A page that does not shrink by this much is stored as it is: reading it back
+ * is then a copy. */
+#define WORTH_BYTES 64
+
+struct page_op {
+	struct tm_context *context;
+	struct tm_store *store;
+	struct tm_client *client;
+	struct tm_pool *pool;
+	struct tm_shard *shard;
+	const struct tmem_oid *oid;
+	uint32_t index;
+	uint64_t hash;
+	uint64_t began_ns;	/* 0: not sampled */
+};
+
+/* A page on its way in. */
+struct draft {
+	uint64_t state;
+	uint64_t place;
+	const void *bytes;
+	uint32_t number;
+	uint32_t check;
+};
+
+static int begin(struct page_op *op, struct tm_client *client, int pool,
+		 const struct tmem_oid *oid, uint32_t index)
+{
+	*op = (struct page_op){
+		.store = client->store,
+		.client = client,
+		.oid = oid,
+		.index = index,
+	};
+	op->context = tm_enter(client->store);
+	if (!op->context)
+		return -EOWNERDEAD;
+	if (pool >= 0 && pool < TMEM_POOLS_MAX)
+		op->pool = atomic_load(&client->pools[pool]);
+	if (!op->pool) {
+		tm_leave(op->context);
+		return -ENOENT;
+	}
+	op->hash = tm_slice_hash(op->store, oid, index >> TM_SLICE_BITS);
+	op->shard = tm_shard_of(op->pool, op->hash);
+	if (++op->context->sample % SAMPLE_EVERY == 0)
+		op->began_ns = tm_clock_now_ns(op->store->clock);
+	return 0;
+}
+
+static void end(struct page_op *op)
+{
+	if (op->context->wants_compaction) {
+		op->context->wants_compaction = false;
+		tm_compact(op->context, RIDING_MOVES);
+	}
+	tm_leave(op->context);
+}
+
+static void time_op(struct page_op *op, struct tm_histogram *histogram)
+{
+	if (op->began_ns)
+		tm_histogram_add(histogram, tm_clock_now_ns(op->store->clock) -
+						    op->began_ns);
+}
+
+static void count(struct page_op *op, enum tm_count what)
+{
+	tm_client_count(op->client, op->context, what, 1);
+}
+
+static uint32_t lookup(struct page_op *op, struct tm_slice **slice)
+	TM_REQUIRES(op->shard->lock)
+{
+	*slice = tm_slice_find(op->context, op->shard, op->hash, op->oid,
+			       op->index >> TM_SLICE_BITS);
+	if (!*slice)
+		return 0;
+	return tm_slice_lookup(&op->context->nodes, *slice, op->index,
+			       &op->store->descriptor_table);
+}
+
+static void retire_slice(struct page_op *op)
+{
+	tm_slice_retire(op->context, op->pool, op->hash, op->oid,
+			op->index >> TM_SLICE_BITS);
+}
+
+/*
+ * Unlinks and frees @number, which @slice leads to, and unlocks the shard.
+ */
+static void drop_and_unlock(struct page_op *op, struct tm_slice *slice,
+			    uint32_t number) TM_RELEASE(op->shard->lock)
+{
+	uint64_t state;
+	bool is_empty;
+
+	tm_slice_remove(&op->context->nodes, slice, op->index);
+	is_empty = tm_slice_is_empty(slice);
+	tm_page_unaccount(op->context, op->pool, op->shard, number);
+	state = tm_page_mark_free(op->store, number);
+	tm_lock_release(&op->shard->lock);
+	tm_page_release(op->context, number, state);
+	if (is_empty)
+		retire_slice(op);
+}
+
+/* Drops what the handle holds, or only @only when that is not 0. */
+static bool drop(struct page_op *op, uint32_t only)
+{
+	struct tm_slice *slice;
+	uint32_t number;
+
+	tm_lock_acquire(&op->shard->lock);
+	number = op->pool->is_dead ? 0 : lookup(op, &slice);
+	if (!number || (only && number != only)) {
+		tm_lock_release(&op->shard->lock);
+		return false;
+	}
+	drop_and_unlock(op, slice, number);
+	return true;
+}
+
+/* --- put ------------------------------------------------------------------ */
+
+/* Is the page one 8-byte word over and over? */
+static bool is_same_filled(const void *page, uint64_t *word)
+{
+	const uint64_t *words = page;
+	const size_t count = TMEM_PAGE_SIZE / sizeof(*words);
+	uint64_t first = words[0];
+
+	/* Most pages that are not end otherwise than they begin. */
+	if (words[count - 1] != first || words[count / 2] != first)
+		return false;
+	for (size_t i = 0; i < count; i += 8) {
+		uint64_t differ = 0;
+
+		for (size_t j = 0; j < 8; j++)
+			differ |= words[i + j] ^ first;
+		if (differ)
+			return false;
+	}
+	*word = first;
+	return true;
+}
+
+static void encode(struct page_op *op, const void *page, struct draft *draft)
+{
+	uint32_t codec = atomic_load_explicit(&op->store->codec,
+					      memory_order_acquire);
+	struct tm_codec_context *codec_context;
+	size_t length = 0;
+
+	if (is_same_filled(page, &draft->place)) {
+		draft->state = tm_state_make(TM_KIND_SAME, 0, 0, 0);
+		return;
+	}
+	codec_context = op->context->codec[codec];
+	if (codec_context)
+		length = tm_codec_compress(codec_context, page, TMEM_PAGE_SIZE,
+					   TMEM_PAGE_SIZE - WORTH_BYTES);
+	if (length) {
+		draft->bytes = codec_context->output;
+	} else {
+		draft->bytes = page;
+		length = TMEM_PAGE_SIZE;
+		codec = 0;
+	}
+	draft->state = tm_state_make(TM_KIND_DATA, 0, codec, (uint32_t)length);
+}
+
+/* Room in the arena for the draft's bytes, and the bytes in it. */
+static bool place(struct page_op *op, struct draft *draft)
+{
+	uint32_t length = tm_state_length(draft->state);
+	uint32_t flags = tm_pool_is_ephemeral(op->pool) ? TMEM_ALLOC_EPHEMERAL :
+							  0;
+	uint32_t slot = atomic_load_explicit(&op->store->allocator,
+					     memory_order_acquire);
+	void *address = NULL;
+	uint64_t handle;
+
+	if (!length)
+		return true;
+	handle = tm_allocator_alloc(op->store->allocators[slot], length,
+				    draft->number, flags, &address);
+	if (!handle)
+		return false;
+	memcpy(address, draft->bytes, length);
+	draft->place = tm_place_make(slot, handle);
+	return true;
+}
+
+/* Everything that can fail for want of memory, as often as evicting helps. */
+static bool reserve(struct page_op *op, struct draft *draft)
+{
+	struct tm_context *context = op->context;
+
+	for (int attempt = 0; attempt < RESERVE_ATTEMPTS; attempt++) {
+		if (tm_context_prepare(context) &&
+		    tm_quota_admits(op->store, op->client)) {
+			draft->number = context->descriptors.number
+				[context->descriptors.count - 1];
+			if ((!tm_pool_is_ephemeral(op->pool) ||
+			     tm_lru_prepare(op->store, draft->number)) &&
+			    place(op, draft)) {
+				tm_magazine_pop(&context->descriptors);
+				return true;
+			}
+		}
+		if (!tm_make_room(context, op->client))
+			return false;
+	}
+	return false;
+}
+
+/* A draft that came to nothing. */
+static void discard(struct page_op *op, const struct draft *draft)
+{
+	if (tm_state_kind(draft->state) == TM_KIND_DATA)
+		tm_place_free(op->context, draft->place);
+	tm_magazine_push(&op->context->descriptors, draft->number);
+}
+
+static bool is_over_cap(const struct page_op *op, int64_t more_bytes)
+{
+	uint64_t cap = atomic_load_explicit(&op->client->cap_bytes,
+					    memory_order_relaxed);
+	int64_t billed = atomic_load_explicit(&op->client->billed_bytes,
+					      memory_order_relaxed);
+
+	return cap && more_bytes > 0 && billed + more_bytes > (int64_t)cap;
+}
+
+static bool may_store(struct page_op *op, uint32_t old, int64_t bill_bytes)
+{
+	if (atomic_load(&op->client->is_frozen)) {
+		count(op, TM_COUNT_REFUSED_FROZEN);
+		return false;
+	}
+	if (old)
+		bill_bytes -= tm_page_bill(
+			op->pool,
+			tm_state_length(tm_descriptor(op->store, old)->state));
+	if (is_over_cap(op, bill_bytes)) {
+		count(op, TM_COUNT_REFUSED_CAP);
+		return false;
+	}
+	return true;
+}
+
+/* The words of a descriptor, the state last: from there on the page exists. */
+static void write_descriptor(struct page_op *op, const struct draft *draft,
+			     uint32_t object, uint32_t old)
+{
+	struct tm_descriptor *to = tm_descriptor(op->store, draft->number);
+	unsigned generation =
+		old ? tm_state_generation(
+			      tm_descriptor(op->store, old)->state) + 1 :
+		      0;
+
+	atomic_store_explicit(&to->place, draft->place, memory_order_relaxed);
+	__atomic_store_n(&to->object, object, __ATOMIC_RELAXED);
+	__atomic_store_n(&to->index, op->index, __ATOMIC_RELAXED);
+	to->check = draft->check;
+	atomic_store_explicit(&to->pins, 0, memory_order_relaxed);
+	atomic_store_explicit(
+		&to->state,
+		tm_state_make(tm_state_kind(draft->state), generation,
+			      tm_state_codec(draft->state),
+			      tm_state_length(draft->state)),
+		memory_order_release);
+}
+
+static bool publish(struct page_op *op, struct draft *draft)
+{
+	struct tm_slice *slice;
+	uint64_t old_state = 0;
+	uint32_t old;
+	bool is_empty;
+
+	tm_lock_acquire(&op->shard->lock);
+	old = lookup(op, &slice);
+	if (!slice) {
+		tm_lock_release(&op->shard->lock);
+		slice = tm_slice_open(op->context, op->pool, op->shard,
+				      op->hash, op->oid,
+				      op->index >> TM_SLICE_BITS);
+		if (slice)
+			old = tm_slice_lookup(&op->context->nodes, slice,
+					      op->index,
+					      &op->store->descriptor_table);
+	}
+	if (!slice || op->pool->is_dead ||
+	    !may_store(op, old,
+		       tm_page_bill(op->pool,
+				    tm_state_length(draft->state)))) {
+		is_empty = slice && tm_slice_is_empty(slice);
+		tm_lock_release(&op->shard->lock);
+		if (is_empty)
+			retire_slice(op);
+		return false;
+	}
+	write_descriptor(op, draft, slice->object, old);
+	tm_slice_insert(&op->context->nodes, slice, op->index, draft->number,
+			&op->store->descriptor_table);
+	tm_page_account(op->context, op->pool, op->shard, draft->number,
+			op->client);
+	if (old) {
+		tm_page_unaccount(op->context, op->pool, op->shard, old);
+		old_state = tm_page_mark_free(op->store, old);
+	}
+	tm_lock_release(&op->shard->lock);
+	if (old) {
+		count(op, TM_COUNT_DUPLICATES);
+		tm_page_release(op->context, old, old_state);
+	}
+	return true;
+}
+
+static int put(struct page_op *op, const void *page, uint32_t flags)
+{
+	struct draft draft = { 0 };
+
+	if (flags & TMEM_PUT_UNSTABLE) {
+		memcpy(op->context->page, page, TMEM_PAGE_SIZE);
+		page = op->context->page;
+	}
+	encode(op, page, &draft);
+	while (is_over_cap(op, tm_page_bill(op->pool,
+					    tm_state_length(draft.state))) &&
+	       tm_evict_own(op->context, op->client))
+		;
+	if (!reserve(op, &draft)) {
+		drop(op, 0);
+		count(op, TM_COUNT_REFUSED_MEMORY);
+		return TMEM_PUT_REFUSED;
+	}
+	draft.check = tm_state_length(draft.state) ?
+			      tm_page_check(op->hash, op->index, draft.state,
+					    draft.bytes,
+					    tm_state_length(draft.state)) :
+			      tm_page_check(op->hash, op->index, draft.state,
+					    &draft.place, sizeof(draft.place));
+	if (!publish(op, &draft)) {
+		discard(op, &draft);
+		drop(op, 0);
+		return TMEM_PUT_REFUSED;
+	}
+	count(op, TM_COUNT_PUTS);
+	time_op(op, &op->client->put_ns);
+	return TMEM_PUT_STORED;
+}
+
+int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
+	   uint32_t index, const void *page, uint32_t flags)
+{
+	struct page_op op;
+	int result;
+
+	if (flags & ~TMEM_PUT_UNSTABLE)
+		return -EINVAL;
+	result = begin(&op, client, pool, oid, index);
+	if (result)
+		return result;
+	result = put(&op, page, flags);
+	end(&op);
+	return result;
+}
+
+/* --- get ------------------------------------------------------------------ */
+
+/* What a get holds on to: a pinned page. */
+struct pinned {
+	uint32_t number;
+	uint64_t state;
+	uint64_t place;
+	uint32_t check;
+};
+
+static void fill_same(void *page, uint64_t word)
+{
+	uint64_t *words = page;
+
+	for (size_t i = 0; i < TMEM_PAGE_SIZE / sizeof(*words); i++)
+		words[i] = word;
+}
+
+static int decode_data(struct page_op *op, const struct pinned *pinned,
+		       void *page)
+{
+	uint32_t length = tm_state_length(pinned->state);
+	unsigned codec = tm_state_codec(pinned->state);
+	const void *bytes = tm_page_bytes(op->store, pinned->state,
+					  pinned->place);
+
+	if (!bytes || tm_page_check(op->hash, op->index, pinned->state, bytes,
+				    length) != pinned->check)
+		return -EBADMSG;
+	if (!codec) {
+		memcpy(page, bytes, TMEM_PAGE_SIZE);
+		return 0;
+	}
+	return tm_codec_decompress(op->context->codec[codec], bytes, length,
+				   page, TMEM_PAGE_SIZE);
+}
+
+static int decode(struct page_op *op, const struct pinned *pinned, void *page)
+{
+	if (tm_state_kind(pinned->state) == TM_KIND_DATA)
+		return decode_data(op, pinned, page);
+	if (tm_page_check(op->hash, op->index, pinned->state, &pinned->place,
+			  sizeof(pinned->place)) != pinned->check)
+		return -EBADMSG;
+	fill_same(page, pinned->place);
+	return 0;
+}
+
+static void pin(struct page_op *op, uint32_t number, struct pinned *pinned)
+	TM_REQUIRES(op->shard->lock)
+{
+	struct tm_descriptor *descriptor = tm_descriptor(op->store, number);
+
+	tm_page_pin(op->store, number);
+	pinned->number = number;
+	pinned->state = atomic_load_explicit(&descriptor->state,
+					     memory_order_relaxed);
+	pinned->place = atomic_load_explicit(&descriptor->place,
+					     memory_order_relaxed);
+	pinned->check = descriptor->check;
+}
+
+/* The page is out of the index and out of all accounts, but pinned. */
+static void unlink_pinned(struct page_op *op, struct tm_slice *slice,
+			  uint32_t number, bool *slice_is_empty)
+	TM_REQUIRES(op->shard->lock)
+{
+	tm_slice_remove(&op->context->nodes, slice, op->index);
+	*slice_is_empty = tm_slice_is_empty(slice);
+	tm_page_unaccount(op->context, op->pool, op->shard, number);
+}
+
+static void report_corrupt(struct page_op *op)
+{
+	const struct tm_client_record *record = op->client->record;
+	int64_t seen = 1;
+
+	for (unsigned i = 0; i < TM_STRIPES; i++)
+		seen += op->client->stripes[i].count[TM_COUNT_CORRUPT];
+	count(op, TM_COUNT_CORRUPT);
+	/* The first few, then at every power of two. */
+	if (seen > 8 && (seen & (seen - 1)))
+		return;
+	tm_memory_log(&op->store->memory, TMEM_LOG_ERROR,
+		      "client %s: page %016llx.%016llx.%016llx/%u failed its "
+		      "check and was dropped (%lld so far)",
+		      record->name, (unsigned long long)op->oid->word[0],
+		      (unsigned long long)op->oid->word[1],
+		      (unsigned long long)op->oid->word[2], op->index,
+		      (long long)seen);
+}
+
+static int get_miss(struct page_op *op)
+{
+	count(op, TM_COUNT_MISSES);
+	return TMEM_GET_MISS;
+}
+
+static int get_done(struct page_op *op, int err)
+{
+	if (err == -EBADMSG)
+		report_corrupt(op);
+	if (err)
+		return err;
+	count(op, TM_COUNT_GETS);
+	time_op(op, &op->client->get_ns);
+	return TMEM_GET_HIT;
+}
+
+/* Private ephemeral: unlink, then copy. */
+static int get_exclusive(struct page_op *op, void *page)
+{
+	struct tm_slice *slice;
+	struct pinned pinned;
+	uint32_t number;
+	bool slice_is_empty;
+	int err;
+
+	tm_lock_acquire(&op->shard->lock);
+	number = op->pool->is_dead ? 0 : lookup(op, &slice);
+	if (!number) {
+		tm_lock_release(&op->shard->lock);
+		return get_miss(op);
+	}
+	pin(op, number, &pinned);
+	unlink_pinned(op, slice, number, &slice_is_empty);
+	tm_lock_release(&op->shard->lock);
+	err = decode(op, &pinned, page);
+	tm_page_mark_free(op->store, number);
+	atomic_fetch_or(&tm_descriptor(op->store, number)->pins,
+			TM_PIN_DOOMED);
+	tm_page_unpin(op->context, number, pinned.state);
+	if (slice_is_empty)
+		retire_slice(op);
+	return get_done(op, err);
+}
+
+/* Any other pool: pin, copy, unpin. */
+static int get_shared(struct page_op *op, void *page, struct pinned *pinned)
+{
+	struct tm_slice *slice;
+	uint32_t number;
+	int err;
+
+	tm_lock_acquire(&op->shard->lock);
+	number = op->pool->is_dead ? 0 : lookup(op, &slice);
+	if (!number) {
+		tm_lock_release(&op->shard->lock);
+		return -ENODATA;
+	}
+	pin(op, number, pinned);
+	if (tm_pool_is_ephemeral(op->pool))
+		tm_lru_touch(op->store, number);
+	tm_lock_release(&op->shard->lock);
+	err = decode(op, pinned, page);
+	tm_page_unpin(op->context, number, pinned->state);
+	if (err == -EBADMSG)
+		drop(op, number);
+	return err;
+}
+
+static int get(struct page_op *op, void *page, uint32_t flags)
+{
+	struct pinned pinned;
+	int err;
+
+	if (op->pool->flags == 0)
+		return get_exclusive(op, page);
+	do {
+		err = get_shared(op, page, &pinned);
+		if (err == -ENODATA)
+			return get_miss(op);
+	} while (!err && (flags & TMEM_GET_REMOVE) && !drop(op, pinned.number));
+	return get_done(op, err);
+}
+
+int tm_get(struct tm_client *client, int pool, const struct tmem_oid *oid,
+	   uint32_t index, void *page, uint32_t flags)
+{
+	struct page_op op;
+	int result;
+
+	if (flags & ~TMEM_GET_REMOVE)
+		return -EINVAL;
+	result = begin(&op, client, pool, oid, index);
+	if (result)
+		return result;
+	result = get(&op, page, flags);
+	end(&op);
+	return result;
+}
+
+/* --- flush ---------------------------------------------------------------- */
+
+int tm_flush_page(struct tm_client *client, int pool,
+		  const struct tmem_oid *oid, uint32_t index)
+{
+	struct page_op op;
+	int result;
+
+	result = begin(&op, client, pool, oid, index);
+	if (result)
+		return result;
+	result = drop(&op, 0);
+	if (result)
+		count(&op, TM_COUNT_FLUSHES);
+	end(&op);
+	return result;
+}
+
+int tm_flush_object(struct tm_client *client, int pool,
+		    const struct tmem_oid *oid)
+{
+	struct page_op op;
+	struct tm_shard *home;
+	uint64_t hash;
+	uint32_t object;
+	int result;
+
+	result = begin(&op, client, pool, oid, 0);
+	if (result)
+		return result;
+	hash = tm_object_hash(op.store, oid);
+	home = tm_shard_of(op.pool, hash);
+	tm_lock_acquire(&home->table_lock);
+	object = op.pool->is_dead ? 0 :
+				    tm_object_find(op.context, home, hash, oid);
+	if (object)
+		tm_object_kill(op.context, op.pool, home, object);
+	tm_lock_release(&home->table_lock);
+	if (object)
+		tm_reap(op.context, 64);
+	end(&op);
+	return object != 0;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A page's life after it was published: found, pinned, dropped, released.
+ *
+ * Readers dereference a page's place without a lock while it is pinned. So
+ * letting go has three steps, each by whoever finds itself last:
+ *
+ *	unlink	(shard locked)	the index does not lead to it any more
+ *	free	(shard locked)	its state word says so: this is what survives
+ *	release	(no lock)	bytes to the allocator, number to its table
+ *
+ * The release falls to the last reader when there is one. TM_PIN_DOOMED in
+ * the pin count is how the two agree.
+ *
+ * Source: the state transitions are those of doc/arena-format.md.
+ */
+#include <config.h>
+
+#include <assert.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "store.h"
+
+/* An object's own hash is that of a slice number no slice has. */
+#define NO_SLICE (UINT64_C(1) << 32)
+
+static uint64_t hash_of(const struct tm_store *store,
+			const struct tmem_oid *oid, uint64_t high)
+{
+	uint64_t key[4] = { oid->word[0], oid->word[1], oid->word[2], high };
+
+	return XXH3_64bits_withSeed(key, sizeof(key), store->hash_seed);
+}
+
+uint64_t tm_slice_hash(const struct tm_store *store, const struct tmem_oid *oid,
+		       uint32_t high)
+{
+	return hash_of(store, oid, high);
+}
+
+uint64_t tm_object_hash(const struct tm_store *store,
+			const struct tmem_oid *oid)
+{
+	return hash_of(store, oid, NO_SLICE);
+}
+
+static bool oid_matches(const struct tm_store *store, uint32_t object,
+			const struct tmem_oid *oid)
+{
+	return !memcmp(tm_object_record(store, object)->oid, oid,
+		       sizeof(*oid));
+}
+
+struct tm_slice *tm_slice_find(struct tm_context *context,
+			       struct tm_shard *shard, uint64_t hash,
+			       const struct tmem_oid *oid, uint32_t high)
+{
+	struct tm_store *store = context->store;
+	uint32_t number = tm_trie_find(&context->nodes, shard->slices, hash,
+				       &store->slice_leaves);
+
+	while (number) {
+		struct tm_slice *slice = tm_slice(store, number);
+
+		/* A dead object's slices wait for the reaper. */
+		if (slice->high == high &&
+		    !tm_object(store, slice->object)->is_dead &&
+		    oid_matches(store, slice->object, oid))
+			return slice;
+		number = slice->leaf.next;
+	}
+	return NULL;
+}
+
+/* What a descriptor says, read without a lock. */
+struct sighting {
+	uint32_t object;
+	uint32_t index;
+	uint32_t pool;
+	struct tmem_oid oid;
+};
+
+static bool sight(const struct tm_store *store,
+		  const struct tm_descriptor *descriptor,
+		  struct sighting *seen)
+{
+	const struct tm_object_record *record;
+	enum tm_kind kind = tm_state_kind(atomic_load_explicit(
+		&descriptor->state, memory_order_acquire));
+
+	if (kind == TM_KIND_FREE || kind == TM_KIND_CONTENT)
+		return false;
+	seen->object = __atomic_load_n(&descriptor->object, __ATOMIC_RELAXED);
+	seen->index = __atomic_load_n(&descriptor->index, __ATOMIC_RELAXED);
+	record = tm_object_record(store, seen->object);
+	seen->pool = __atomic_load_n(&record->pool, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < 3; i++)
+		seen->oid.word[i] =
+			__atomic_load_n(&record->oid[i], __ATOMIC_RELAXED);
+	return seen->object && seen->pool <= TM_POOLS_TOTAL_MAX;
+}
+
+bool tm_spot_lock(struct tm_context *context, uint32_t number,
+		  struct tm_spot *spot) TM_NO_THREAD_SAFETY_ANALYSIS
+{
+	struct tm_store *store = context->store;
+	struct sighting seen, again;
+
+	*spot = (struct tm_spot){
+		.number = number,
+		.descriptor = tm_descriptor(store, number),
+	};
+	if (!sight(store, spot->descriptor, &seen))
+		return false;
+	spot->pool = tm_pool_at(store, seen.pool);
+	if (!spot->pool)
+		return false;
+	spot->oid = seen.oid;
+	spot->hash = tm_slice_hash(store, &seen.oid,
+				   seen.index >> TM_SLICE_BITS);
+	spot->shard = tm_shard_of(spot->pool, spot->hash);
+	tm_lock_acquire(&spot->shard->lock);
+	/* A live descriptor is guarded by the lock that its own words lead to:
+	 * if they still lead here, it is this one. */
+	if (sight(store, spot->descriptor, &again) &&
+	    again.object == seen.object && again.index == seen.index &&
+	    again.pool == seen.pool &&
+	    !memcmp(&again.oid, &seen.oid, sizeof(seen.oid)))
+		return true;
+	tm_lock_release(&spot->shard->lock);
+	return false;
+}
+
+bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
+{
+	struct tm_store *store = context->store;
+	uint32_t index = spot->descriptor->index;
+	struct tm_slice *slice =
+		tm_slice_find(context, spot->shard, spot->hash, &spot->oid,
+			      index >> TM_SLICE_BITS);
+	uint64_t state;
+	bool is_empty;
+
+	if (!slice || tm_slice_lookup(&context->nodes, slice, index,
+				      &store->descriptor_table) !=
+			      spot->number) {
+		tm_lock_release(&spot->shard->lock);
+		return false;
+	}
+	tm_slice_remove(&context->nodes, slice, index);
+	is_empty = tm_slice_is_empty(slice);
+	tm_page_unaccount(context, spot->pool, spot->shard, spot->number);
+	state = tm_page_mark_free(store, spot->number);
+	tm_lock_release(&spot->shard->lock);
+	tm_page_release(context, spot->number, state);
+	if (is_empty)
+		tm_slice_retire(context, spot->pool, spot->hash, &spot->oid,
+				index >> TM_SLICE_BITS);
+	return true;
+}
+
+const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
+			  uint64_t place)
+{
+	return tm_allocator_address(
+		store->allocators[tm_place_allocator(place)],
+		tm_place_handle(place), tm_state_length(state));
+}
+
+/* Seeded with everything that says whose bytes these are, so that a descriptor
+ * led astray is caught as well as a flipped bit. */
+uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
+		       const void *bytes, size_t size)
+{
+	uint64_t what = (uint64_t)index << 32 |
+			(uint64_t)tm_state_kind(state) << 24 |
+			(uint64_t)tm_state_codec(state) << 16 |
+			tm_state_length(state);
+	uint64_t x = XXH3_64bits(bytes, size) ^ hash;
+
+	x += what * UINT64_C(0x9e3779b97f4a7c15);
+	x ^= x >> 32;
+	x *= UINT64_C(0xd6e8feb86659fd93);
+	return (uint32_t)(x >> 32);
+}
+
+static void count_page(struct tm_context *context, struct tm_client *client,
+		       uint64_t state, int64_t n)
+{
+	tm_client_count(client, context, TM_COUNT_PAGES, n);
+	switch (tm_state_kind(state)) {
+	case TM_KIND_SAME:
+		tm_client_count(client, context, TM_COUNT_SAME, n);
+		break;
+	case TM_KIND_LINK:
+		tm_client_count(client, context, TM_COUNT_LINKS, n);
+		break;
+	default:
+		tm_client_count(client, context, TM_COUNT_BYTES,
+				n * (int64_t)tm_state_length(state));
+		if (!tm_state_codec(state))
+			tm_client_count(client, context, TM_COUNT_RAW, n);
+	}
+}
+
+static void bill(struct tm_context *context, struct tm_pool *pool,
+		 struct tm_shard *shard, uint32_t number,
+		 struct tm_client *client, int64_t sign)
+{
+	const struct tm_descriptor *descriptor =
+		tm_descriptor(context->store, number);
+	uint64_t state = atomic_load_explicit(&descriptor->state,
+					      memory_order_relaxed);
+	struct tm_object *object =
+		tm_object(context->store, descriptor->object);
+	int64_t bytes = sign * tm_page_bill(pool, tm_state_length(state));
+
+	count_page(context, client, state, sign);
+	shard->pages += (uint64_t)sign;
+	atomic_fetch_add_explicit(&shard->billed_bytes, bytes,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&object->billed_bytes, bytes,
+				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&client->billed_bytes, bytes,
+				  memory_order_relaxed);
+	if (tm_pool_is_ephemeral(pool))
+		atomic_fetch_add_explicit(&client->ephemeral_bytes, bytes,
+					  memory_order_relaxed);
+}
+
+void tm_page_account(struct tm_context *context, struct tm_pool *pool,
+		     struct tm_shard *shard, uint32_t number,
+		     struct tm_client *client)
+{
+	bill(context, pool, shard, number, client, 1);
+	if (tm_pool_is_ephemeral(pool))
+		tm_lru_add(context->store, client, number);
+}
+
+static struct tm_client *billed_client(struct tm_store *store,
+				       struct tm_pool *pool, uint32_t number)
+{
+	return tm_pool_is_ephemeral(pool) ? tm_lru_client(store, number) :
+					    pool->owner;
+}
+
+void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,
+		       struct tm_shard *shard, uint32_t number)
+{
+	struct tm_store *store = context->store;
+	struct tm_client *client = billed_client(store, pool, number);
+
+	bill(context, pool, shard, number, client, -1);
+	if (tm_pool_is_ephemeral(pool))
+		tm_lru_remove(store, number);
+}
+
+void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
+		    struct tm_shard *shard, uint32_t number)
+{
+	struct tm_store *store = context->store;
+	struct tm_client *client = billed_client(store, pool, number);
+	uint64_t state = atomic_load_explicit(
+		&tm_descriptor(store, number)->state, memory_order_relaxed);
+	int64_t bytes = tm_page_bill(pool, tm_state_length(state));
+
+	count_page(context, client, state, -1);
+	shard->pages--;
+	atomic_fetch_sub(&shard->billed_bytes, bytes);
+	atomic_fetch_sub(&pool->credited_bytes, bytes);
+	if (tm_pool_is_ephemeral(pool)) {
+		atomic_fetch_sub(&client->ephemeral_bytes, bytes);
+		tm_lru_remove(store, number);
+	}
+}
+
+uint64_t tm_page_mark_free(struct tm_store *store, uint32_t number)
+{
+	struct tm_descriptor *descriptor = tm_descriptor(store, number);
+	uint64_t state = atomic_load_explicit(&descriptor->state,
+					      memory_order_relaxed);
+
+	atomic_store_explicit(&descriptor->state, TM_KIND_FREE,
+			      memory_order_release);
+	return state;
+}
+
+void tm_place_free(struct tm_context *context, uint64_t place)
+{
+	struct tm_store *store = context->store;
+	uint32_t debt = tm_allocator_free(
+		store->allocators[tm_place_allocator(place)],
+		tm_place_handle(place));
+
+	context->wants_compaction = debt > 0;
+	if (atomic_load_explicit(&store->compaction_debt,
+				 memory_order_relaxed) != debt)
+		atomic_store_explicit(&store->compaction_debt, debt,
+				      memory_order_relaxed);
+}
+
+static void release_now(struct tm_context *context, uint32_t number,
+			uint64_t state)
+{
+	struct tm_descriptor *descriptor =
+		tm_descriptor(context->store, number);
+
+	if (tm_state_kind(state) == TM_KIND_DATA)
+		tm_place_free(context,
+			      atomic_load_explicit(&descriptor->place,
+						   memory_order_relaxed));
+	atomic_store_explicit(&descriptor->pins, 0, memory_order_release);
+	tm_magazine_push(&context->descriptors, number);
+}
+
+void tm_page_release(struct tm_context *context, uint32_t number,
+		     uint64_t state)
+{
+	struct tm_descriptor *descriptor =
+		tm_descriptor(context->store, number);
+
+	if (atomic_load_explicit(&descriptor->pins, memory_order_acquire) &&
+	    atomic_fetch_or(&descriptor->pins, TM_PIN_DOOMED))
+		return;
+	release_now(context, number, state);
+}
+
+void tm_page_pin(struct tm_store *store, uint32_t number)
+{
+	atomic_fetch_add_explicit(&tm_descriptor(store, number)->pins, 1,
+				  memory_order_relaxed);
+}
+
+void tm_page_unpin(struct tm_context *context, uint32_t number, uint64_t state)
+{
+	struct tm_descriptor *descriptor =
+		tm_descriptor(context->store, number);
+
+	if (atomic_fetch_sub(&descriptor->pins, 1) == (TM_PIN_DOOMED | 1))
+		release_now(context, number, state);
+}

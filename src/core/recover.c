@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reopening: from the records that a dead process left to a running store.
+ *
+ * The problem: it may have died between any two instructions, and the file may
+ * have been damaged since. The idea: nothing but the records counts, in three
+ * passes that never trust a number before it was compared with its bounds:
+ *
+ *	survey	 read only: which codecs and allocators do live pages need? If
+ *		 one is missing the arena is left as it is.
+ *	link	 clients, persistent pools, objects, then pages, into volatile
+ *		 structures. Of two pages of one handle the successor stays.
+ *	adopt	 each page's bytes are handed to its allocator, which refuses
+ *		 what overlaps.
+ *
+ * What does not fit is dropped: silently where a dead record above explains it
+ * (an ephemeral pool, a flushed object, the older of two generations), else
+ * counted and reported as damage. Records are freed bottom up, so that dying
+ * here is like dying before.
+ *
+ * A page's bytes are not read: its check is verified on get.
+ *
+ * Nobody else is in the store yet; locks are taken where functions want them.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "store.h"
+
+struct recovery {
+	struct tm_store *store;
+	struct tm_context *context;
+	uint32_t clients_high;
+	uint32_t pools_high;
+	uint32_t objects_high;
+	uint32_t descriptors_high;
+	uint64_t codec_pages[64];
+	uint64_t allocator_pages[256];
+	uint64_t damaged;
+};
+
+/* --- survey ---------------------------------------------------------------- */
+
+static bool state_is_sound(uint64_t state)
+{
+	uint32_t length = tm_state_length(state);
+	unsigned codec = tm_state_codec(state);
+
+	if (state >> 24)
+		return false;
+	switch (tm_state_kind(state)) {
+	case TM_KIND_DATA:
+		return length && length <= TMEM_PAGE_SIZE &&
+		       codec < TM_CODECS_MAX &&
+		       (codec || length == TMEM_PAGE_SIZE);
+	case TM_KIND_SAME:
+		return !length && !codec;
+	default:
+		return false;
+	}
+}
+
+static bool pool_survives(const struct recovery *r, uint32_t slot)
+{
+	const struct tm_pool_record *pool;
+	const struct tm_client_record *client;
+
+	if (!slot || slot >= r->pools_high)
+		return false;
+	pool = tm_table_at(&r->store->pool_table, slot);
+	if (pool->state != TM_RECORD_LIVE ||
+	    pool->flags != TMEM_POOL_PERSISTENT || !pool->client ||
+	    pool->client >= r->clients_high || pool->id >= TMEM_POOLS_MAX)
+		return false;
+	client = tm_table_at(&r->store->client_table, pool->client);
+	return client->state == TM_RECORD_LIVE;
+}
+
+static bool object_survives(const struct recovery *r, uint32_t number)
+{
+	const struct tm_object_record *object;
+
+	if (!number || number >= r->objects_high)
+		return false;
+	object = tm_object_record(r->store, number);
+	return object->state == TM_RECORD_LIVE &&
+	       pool_survives(r, object->pool);
+}
+
+static void survey_pages(struct recovery *r)
+{
+	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+		const struct tm_descriptor *d = tm_descriptor(r->store, i);
+
+		if (!d->state || !state_is_sound(d->state) ||
+		    !object_survives(r, d->object))
+			continue;
+		r->codec_pages[tm_state_codec(d->state)]++;
+		if (tm_state_kind(d->state) == TM_KIND_DATA)
+			r->allocator_pages[tm_place_allocator(d->place)]++;
+	}
+}
+
+static int refuse_plugin(struct recovery *r, const char *what,
+			 const struct tm_plugin_record *record, uint64_t pages)
+{
+	tm_memory_log(&r->store->memory, TMEM_LOG_ERROR,
+		      "arena: %" PRIu64 " pages need the %s \"%.*s\" (format "
+		      "%" PRIu32 "), which is missing; install it or name its "
+		      "directory in TMEM_PLUGIN_PATH",
+		      pages, what, TMEM_PLUGIN_NAME_MAX, record->name,
+		      record->format);
+	return -EPROTONOSUPPORT;
+}
+
+static int open_plugins(struct recovery *r)
+{
+	struct tm_superblock *super = r->store->arena.super;
+
+	for (uint32_t i = 1; i < TM_CODECS_MAX; i++)
+		if (r->codec_pages[i] && tm_codec_slot_reopen(r->store, i))
+			return refuse_plugin(r, "codec", &super->codecs[i],
+					     r->codec_pages[i]);
+	for (uint32_t i = 0; i < TM_ALLOCATORS_MAX; i++)
+		if (r->allocator_pages[i] &&
+		    tm_allocator_slot_reopen(r->store, i))
+			return refuse_plugin(r, "allocator",
+					     &super->allocators[i],
+					     r->allocator_pages[i]);
+	return 0;
+}
+
+/* From here on the arena is changed. */
+static void free_unused_slots(struct recovery *r)
+{
+	struct tm_superblock *super = r->store->arena.super;
+
+	for (uint32_t i = 0; i < TM_CODECS_MAX; i++)
+		if (!r->codec_pages[i])
+			super->codecs[i].state = TM_RECORD_FREE;
+	for (uint32_t i = 0; i < TM_ALLOCATORS_MAX; i++)
+		if (!r->allocator_pages[i])
+			super->allocators[i].state = TM_RECORD_FREE;
+}
+
+/* --- link ------------------------------------------------------------------ */
+
+static bool name_is_sound(const char *name)
+{
+	return *name && memchr(name, 0, TMEM_CLIENT_NAME_MAX + 1);
+}
+
+static int link_clients(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->clients_high; i++) {
+		struct tm_client_record *record =
+			tm_table_at(&store->client_table, i);
+		struct tm_client *client;
+
+		if (record->state != TM_RECORD_LIVE)
+			continue;
+		if (!name_is_sound(record->name)) {
+			record->name[TMEM_CLIENT_NAME_MAX] = '\0';
+			r->damaged++;
+		}
+		client = tm_client_make(store, i);
+		if (!client)
+			return -ENOMEM;
+		client->weight = record->weight;
+		client->trust_domain = record->trust_domain;
+		client->reservation_bytes = record->reservation_bytes;
+		client->cap_bytes = record->cap_bytes;
+		store->clients[i] = client;
+	}
+	return 0;
+}
+
+static int link_pools(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->pools_high; i++) {
+		struct tm_pool_record *record =
+			tm_table_at(&store->pool_table, i);
+		struct tm_client *client;
+		struct tm_pool *pool;
+
+		if (!pool_survives(r, i))
+			continue;
+		client = store->clients[record->client];
+		if (client->pools[record->id]) {
+			/* Its pages go with it, as those of a dead pool. */
+			record->state = TM_RECORD_DEAD;
+			r->damaged++;
+			continue;
+		}
+		pool = tm_pool_make(store, i);
+		if (!pool)
+			return -ENOMEM;
+		pool->flags = record->flags;
+		pool->owner = client;
+		pool->members = 1;
+		client->pools[record->id] = pool;
+	}
+	return 0;
+}
+
+static int link_objects(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->objects_high; i++) {
+		struct tm_object_record *record = tm_object_record(store, i);
+		struct tmem_oid oid;
+		struct tm_pool *pool;
+		struct tm_shard *home;
+		uint64_t hash;
+
+		if (!object_survives(r, i))
+			continue;
+		if (!tm_context_prepare(r->context))
+			return -ENOMEM;
+		memcpy(&oid, record->oid, sizeof(oid));
+		pool = tm_pool_at(store, record->pool);
+		hash = tm_object_hash(store, &oid);
+		home = tm_shard_of(pool, hash);
+		tm_lock_acquire(&home->table_lock);
+		if (tm_object_find(r->context, home, hash, &oid)) {
+			record->state = TM_RECORD_DEAD;
+			r->damaged++;
+		} else {
+			tm_object_enter(r->context, pool, home, i, hash);
+		}
+		tm_lock_release(&home->table_lock);
+	}
+	return 0;
+}
+
+/* Does @a follow @b? */
+static bool is_successor(uint64_t a, uint64_t b)
+{
+	return tm_state_generation(a) == ((tm_state_generation(b) + 1) & 3);
+}
+
+static void link_page(struct recovery *r, uint32_t number)
+{
+	struct tm_store *store = r->store;
+	struct tm_context *context = r->context;
+	struct tm_descriptor *d = tm_descriptor(store, number);
+	struct tm_object_record *record = tm_object_record(store, d->object);
+	struct tm_pool *pool = tm_pool_at(store, record->pool);
+	uint32_t high = d->index >> TM_SLICE_BITS;
+	struct tm_shard *shard;
+	struct tm_slice *slice;
+	struct tmem_oid oid;
+	uint64_t hash;
+	uint32_t other;
+
+	memcpy(&oid, record->oid, sizeof(oid));
+	hash = tm_slice_hash(store, &oid, high);
+	shard = tm_shard_of(pool, hash);
+	tm_lock_acquire(&shard->lock);
+	slice = tm_slice_find(context, shard, hash, &oid, high);
+	if (!slice)
+		slice = tm_slice_make(context, shard, hash, d->object, high);
+	other = tm_slice_lookup(&context->nodes, slice, d->index,
+				&store->descriptor_table);
+	if (other && is_successor(tm_descriptor(store, other)->state,
+				  d->state)) {
+		d->state = 0;
+	} else {
+		if (other) {
+			tm_page_unaccount(context, pool, shard, other);
+			tm_descriptor(store, other)->state = 0;
+		}
+		tm_slice_insert(&context->nodes, slice, d->index, number,
+				&store->descriptor_table);
+		tm_page_account(context, pool, shard, number, pool->owner);
+	}
+	tm_lock_release(&shard->lock);
+}
+
+static int link_pages(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+		struct tm_descriptor *d = tm_descriptor(store, i);
+
+		d->pins = 0;
+		if (!d->state)
+			continue;
+		if (!tm_magazine_fill(&r->context->nodes,
+				      TM_INSERT_NODES_MAX) ||
+		    !tm_magazine_fill(&r->context->slices, 1))
+			return -ENOMEM;
+		if (state_is_sound(d->state) &&
+		    (tm_state_kind(d->state) != TM_KIND_DATA ||
+		     tm_place_allocator(d->place) < TM_ALLOCATORS_MAX) &&
+		    object_survives(r, d->object)) {
+			link_page(r, i);
+			continue;
+		}
+		/* Garbage if something above it died, damage otherwise. */
+		if (!state_is_sound(d->state) || !d->object ||
+		    d->object >= r->objects_high ||
+		    tm_object_record(store, d->object)->state == TM_RECORD_FREE)
+			r->damaged++;
+		d->state = 0;
+	}
+	return 0;
+}
+
+/* --- adopt ----------------------------------------------------------------- */
+
+static int adopt_pages(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+		struct tm_descriptor *d = tm_descriptor(store, i);
+		struct tm_spot spot;
+		int err;
+
+		if (!d->state)
+			continue;
+		store->recovered_pages++;
+		if (tm_state_kind(d->state) != TM_KIND_DATA)
+			continue;
+		err = tm_allocator_adopt(
+			store->allocators[tm_place_allocator(d->place)],
+			tm_place_handle(d->place), tm_state_length(d->state),
+			i);
+		if (!err)
+			continue;
+		if (err == -ENOMEM)
+			return err;
+		r->damaged++;
+		store->recovered_pages--;
+		if (!tm_spot_lock(r->context, i, &spot))
+			continue;
+		/* It has no bytes to be released. */
+		d->place = 0;
+		tm_page_unaccount(r->context, spot.pool, spot.shard, i);
+		tm_slice_remove(&r->context->nodes,
+				tm_slice_find(r->context, spot.shard, spot.hash,
+					      &spot.oid,
+					      d->index >> TM_SLICE_BITS),
+				d->index);
+		d->state = 0;
+		tm_lock_release(&spot.shard->lock);
+	}
+	return 0;
+}
+
+/* --- what is left ----------------------------------------------------------- */
+
+static void give(struct tm_table *table, uint32_t number)
+{
+	tm_table_give(table, &number, 1);
+}
+
+/* A live object without pages: the process died before its first page was
+ * published, or after its last one went. */
+static void drop_empty_objects(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->objects_high; i++) {
+		struct tm_object_record *record = tm_object_record(store, i);
+		struct tm_pool *pool;
+		struct tm_shard *home;
+
+		if (!object_survives(r, i) || tm_object(store, i)->slices)
+			continue;
+		pool = tm_pool_at(store, record->pool);
+		home = tm_shard_of(pool, tm_object(store, i)->leaf.hash);
+		tm_lock_acquire(&home->table_lock);
+		tm_object_kill(r->context, pool, home, i);
+		tm_lock_release(&home->table_lock);
+	}
+}
+
+static void free_slots(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = r->descriptors_high; i-- > 1;)
+		if (!tm_descriptor(store, i)->state)
+			give(&store->descriptor_table, i);
+	for (uint32_t i = r->objects_high; i-- > 1;) {
+		struct tm_object_record *record = tm_object_record(store, i);
+
+		/* Killed ones are the reaper's to give. */
+		if (object_survives(r, i) || tm_object(store, i)->is_dead)
+			continue;
+		record->state = TM_RECORD_FREE;
+		give(&store->object_table, i);
+	}
+	for (uint32_t i = r->pools_high; i-- > 1;) {
+		struct tm_pool_record *record =
+			tm_table_at(&store->pool_table, i);
+
+		if (pool_survives(r, i))
+			continue;
+		record->state = TM_RECORD_FREE;
+		give(&store->pool_table, i);
+	}
+	for (uint32_t i = r->clients_high; i-- > 1;) {
+		struct tm_client_record *record =
+			tm_table_at(&store->client_table, i);
+
+		if (record->state == TM_RECORD_LIVE)
+			continue;
+		record->state = TM_RECORD_FREE;
+		give(&store->client_table, i);
+	}
+}
+
+static int restore_tables(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+	int err;
+
+	err = tm_table_restore(&store->client_table, &r->clients_high);
+	if (!err)
+		err = tm_table_restore(&store->pool_table, &r->pools_high);
+	if (!err)
+		err = tm_table_restore(&store->object_table, &r->objects_high);
+	if (!err)
+		err = tm_table_restore(&store->descriptor_table,
+				       &r->descriptors_high);
+	if (err == -EBADMSG)
+		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+			      "arena: a table's length is damaged; it was left "
+			      "as it is");
+	return err;
+}
+
+static int recover(struct recovery *r)
+{
+	int err;
+
+	err = restore_tables(r);
+	if (err)
+		return err;
+	survey_pages(r);
+	err = open_plugins(r);
+	if (err)
+		return err;
+	free_unused_slots(r);
+	err = link_clients(r);
+	if (!err)
+		err = link_pools(r);
+	if (!err)
+		err = link_objects(r);
+	if (!err)
+		err = link_pages(r);
+	if (!err)
+		err = adopt_pages(r);
+	if (err)
+		return err;
+	drop_empty_objects(r);
+	free_slots(r);
+	tm_arena_forget_unclaimed(&r->store->arena);
+	return 0;
+}
+
+int tm_recover(struct tm_store *store)
+{
+	struct recovery r = { .store = store };
+	uint64_t limit = store->memory.limit_bytes;
+	int err;
+
+	r.context = tm_enter(store);
+	/* What is there must be taken up, whatever the limit is now. */
+	store->memory.limit_bytes = UINT64_MAX / 2;
+	err = recover(&r);
+	store->memory.limit_bytes = limit;
+	tm_leave(r.context);
+	if (r.damaged)
+		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+			      "arena: %" PRIu64 " damaged records were dropped",
+			      r.damaged);
+	return err;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Counting up: from stripes to clients to the store; and checking the sums.
+ *
+ * Nothing here is kept: every number is summed when it is asked for, so that
+ * operations only ever add to counters of their own.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store.h"
+
+static uint64_t sum(const struct tm_client *client, enum tm_count what)
+{
+	int64_t n = 0;
+
+	for (unsigned i = 0; i < TM_STRIPES; i++)
+		n += atomic_load_explicit(&client->stripes[i].count[what],
+					  memory_order_relaxed);
+	return n < 0 ? 0 : (uint64_t)n;
+}
+
+static void add_counts(struct tmem_counts *counts,
+		       const struct tm_client *client)
+{
+	int64_t billed = client->billed_bytes;
+
+	counts->pages += sum(client, TM_COUNT_PAGES);
+	counts->same_filled += sum(client, TM_COUNT_SAME);
+	counts->raw += sum(client, TM_COUNT_RAW);
+	counts->shared_copies += sum(client, TM_COUNT_LINKS);
+	counts->compressed_bytes += sum(client, TM_COUNT_BYTES);
+	counts->billed_bytes += billed > 0 ? (uint64_t)billed : 0;
+	counts->puts += sum(client, TM_COUNT_PUTS);
+	counts->refused_memory += sum(client, TM_COUNT_REFUSED_MEMORY);
+	counts->refused_cap += sum(client, TM_COUNT_REFUSED_CAP);
+	counts->refused_frozen += sum(client, TM_COUNT_REFUSED_FROZEN);
+	counts->puts_refused = counts->refused_memory + counts->refused_cap +
+			       counts->refused_frozen;
+	counts->gets += sum(client, TM_COUNT_GETS);
+	counts->gets_missed += sum(client, TM_COUNT_MISSES);
+	counts->flushes += sum(client, TM_COUNT_FLUSHES);
+	counts->duplicates += sum(client, TM_COUNT_DUPLICATES);
+	counts->evicted += sum(client, TM_COUNT_EVICTED);
+	counts->corrupt += sum(client, TM_COUNT_CORRUPT);
+}
+
+void tm_client_get_counts(struct tm_client *client, struct tmem_counts *counts)
+{
+	add_counts(counts, client);
+	tm_histogram_summary(&client->put_ns, &counts->put);
+	tm_histogram_summary(&client->get_ns, &counts->get);
+}
+
+static void store_counts(struct tm_store *store, struct tmem_store_stats *stats)
+{
+	struct tm_histogram put = { 0 }, get = { 0 };
+
+	for (uint32_t i = 1; i < store->client_high; i++) {
+		struct tm_client *client = store->clients[i];
+
+		if (!client)
+			continue;
+		stats->clients += !client->is_dead;
+		add_counts(&stats->counts, client);
+		tm_histogram_merge(&put, &client->put_ns);
+		tm_histogram_merge(&get, &client->get_ns);
+	}
+	tm_histogram_summary(&put, &stats->counts.put);
+	tm_histogram_summary(&get, &stats->counts.get);
+}
+
+static void name_plugins(struct tm_store *store, struct tmem_store_stats *stats)
+{
+	const struct tm_codec *codec = store->codecs[store->codec].codec;
+	const struct tm_allocator *allocator =
+		store->allocators[store->allocator];
+
+	snprintf(stats->codec, sizeof(stats->codec), "%s",
+		 codec ? codec->table.name : "none");
+	stats->level = codec ? codec->level : 0;
+	snprintf(stats->allocator, sizeof(stats->allocator), "%s",
+		 allocator->table.name);
+	for (uint32_t i = 0; i < TM_CODECS_MAX; i++)
+		if (store->codecs[i].codec)
+			stats->codec_errors +=
+				tm_codec_errors(store->codecs[i].codec);
+}
+
+void tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
+{
+	/* Control keeps clients and plugins where they are. */
+	tm_lock_acquire(&store->control);
+	store_counts(store, stats);
+	name_plugins(store, stats);
+	tm_lock_release(&store->control);
+	stats->memory_bytes = store->memory.limit_bytes;
+	stats->used_bytes = store->memory.used_bytes;
+	stats->arena_bytes = store->arena.used_frames * TMEM_FRAME_SIZE;
+	stats->idle_bytes = store->arena.idle_frames * TMEM_FRAME_SIZE;
+	stats->metadata_bytes = stats->used_bytes - stats->arena_bytes -
+				stats->idle_bytes;
+	stats->objects = store->objects;
+	stats->moves = store->moves;
+	stats->recovered_pages = store->recovered_pages;
+	stats->codec_input_bytes =
+		(stats->counts.pages - stats->counts.same_filled -
+		 stats->counts.shared_copies) *
+		TMEM_PAGE_SIZE;
+}
+
+/* --- the sums -------------------------------------------------------------- */
+
+struct sums {
+	struct tm_store *store;
+	bool wrong;
+	uint64_t pages;		/* live descriptors of live objects */
+	uint64_t stored;	/* of these, with bytes of their own */
+	uint64_t bytes;
+};
+
+static void expect(struct sums *sums, const char *what, uint64_t have,
+		   uint64_t want)
+{
+	if (have == want)
+		return;
+	sums->wrong = true;
+	tm_memory_log(&sums->store->memory, TMEM_LOG_ERROR,
+		      "check: %s: %" PRIu64 " instead of %" PRIu64, what, have,
+		      want);
+}
+
+static void check_descriptor(struct sums *sums, struct tm_context *context,
+			     uint32_t number)
+{
+	struct tm_store *store = sums->store;
+	struct tm_slice *slice;
+	struct tm_spot spot;
+	uint64_t state;
+	uint32_t found = 0;
+
+	if (!tm_spot_lock(context, number, &spot))
+		return;
+	state = spot.descriptor->state;
+	slice = tm_slice_find(context, spot.shard, spot.hash, &spot.oid,
+			      spot.descriptor->index >> TM_SLICE_BITS);
+	if (slice)
+		found = tm_slice_lookup(&context->nodes, slice,
+					spot.descriptor->index,
+					&store->descriptor_table);
+	expect(sums, "index leads elsewhere than its page", found, number);
+	expect(sums, "readers of a quiet page", spot.descriptor->pins, 0);
+	sums->pages++;
+	if (tm_state_kind(state) == TM_KIND_DATA) {
+		sums->stored++;
+		sums->bytes += tm_state_length(state);
+	}
+	tm_lock_release(&spot.shard->lock);
+}
+
+static void check_allocators(struct sums *sums)
+{
+	struct tm_store *store = sums->store;
+	struct tmem_allocator_stats all = { 0 };
+
+	for (uint32_t i = 0; i < TM_ALLOCATORS_MAX; i++) {
+		struct tmem_allocator_stats one = { .struct_size =
+							    sizeof(one) };
+
+		if (!store->allocators[i])
+			continue;
+		tm_allocator_stats(store->allocators[i], &one);
+		all.objects += one.objects;
+		all.frames += one.frames;
+	}
+	expect(sums, "objects of the allocators", all.objects, sums->stored);
+	expect(sums, "frames of the allocators", all.frames,
+	       store->arena.used_frames);
+}
+
+static void check_clients(struct sums *sums)
+{
+	struct tm_store *store = sums->store;
+	struct tmem_store_stats stats = { 0 };
+	int64_t billed = 0, shards = 0;
+	uint64_t pages = 0;
+
+	store_counts(store, &stats);
+	expect(sums, "pages of the clients", stats.counts.pages, sums->pages);
+	expect(sums, "bytes of the clients", stats.counts.compressed_bytes,
+	       sums->bytes);
+	for (uint32_t i = 1; i < store->client_high; i++)
+		if (store->clients[i])
+			billed += store->clients[i]->billed_bytes;
+	for (uint32_t slot = 1; slot < store->pool_table.ready; slot++) {
+		struct tm_pool *pool = tm_pool_at(store, slot);
+
+		for (unsigned i = 0; pool && i < TM_SHARDS; i++) {
+			shards += pool->shards[i].billed_bytes;
+			pages += pool->shards[i].pages;
+		}
+	}
+	expect(sums, "pages of the pools", pages, sums->pages);
+	expect(sums, "bills of the pools", (uint64_t)shards, (uint64_t)billed);
+}
+
+static void check_memory(struct sums *sums)
+{
+	struct tm_store *store = sums->store;
+	uint64_t frames = store->arena.used_frames + store->arena.idle_frames;
+	uint64_t tables = tm_table_bytes(&store->client_table) +
+			  tm_table_bytes(&store->pool_table) +
+			  tm_table_bytes(&store->object_table) +
+			  tm_table_bytes(&store->descriptor_table) +
+			  tm_table_bytes(&store->slice_table) +
+			  tm_table_bytes(&store->node_table);
+
+	if (frames * TMEM_FRAME_SIZE + tables > store->memory.used_bytes)
+		expect(sums, "memory charged for frames and tables",
+		       store->memory.used_bytes,
+		       frames * TMEM_FRAME_SIZE + tables);
+}
+
+int tm_store_check(struct tm_store *store)
+{
+	struct sums sums = { .store = store };
+	struct tm_context *context;
+
+	while (tm_store_step(store))
+		;
+	context = tm_enter(store);
+	if (!context)
+		return -EOWNERDEAD;
+	for (uint32_t i = 1; i < store->descriptor_table.bump; i++)
+		check_descriptor(&sums, context, i);
+	tm_leave(context);
+	check_allocators(&sums);
+	check_clients(&sums);
+	check_memory(&sums);
+	return sums.wrong ? -EBADMSG : 0;
+}

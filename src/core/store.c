@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The store: opened, closed, steered, asked.
+ *
+ * Opening goes from the bottom up (memory, arena, tables, contexts, plugins,
+ * what the arena holds, worker), closing the other way round; a failed open is
+ * a close of what there is so far.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "store.h"
+
+#define FLAGS_KNOWN                                                  \
+	(TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS | TMEM_STORE_DEDUP | \
+	 TMEM_STORE_DEDUP_PERSISTENT | TMEM_STORE_SHARED_OPEN |          \
+	 TMEM_STORE_MUST_EXIST)
+#define MEMORY_MAX (UINT64_C(1) << 44)
+#define CHUNK_MAX (UINT64_C(256) << 10)
+
+static uint64_t machine_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES);
+
+	return pages < 1 ? 0 :
+			   (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static int check_config(const struct tmem_store_config *config,
+			const struct tm_memory *memory)
+{
+	if (config->flags & ~FLAGS_KNOWN) {
+		tm_memory_log(memory, TMEM_LOG_ERROR,
+			      "store: unknown flags %#" PRIx64,
+			      config->flags & ~FLAGS_KNOWN);
+		return -EINVAL;
+	}
+	if (config->memory_bytes < TMEM_MEMORY_MIN ||
+	    config->memory_bytes > MEMORY_MAX ||
+	    config->memory_max_bytes > MEMORY_MAX) {
+		tm_memory_log(memory, TMEM_LOG_ERROR,
+			      "store: a memory limit of %" PRIu64 " bytes is "
+			      "out of range: %" PRIu64 " KiB to %" PRIu64
+			      " GiB",
+			      config->memory_bytes, TMEM_MEMORY_MIN >> 10,
+			      MEMORY_MAX >> 30);
+		return -EINVAL;
+	}
+	if (config->memory_max_bytes &&
+	    config->memory_max_bytes < config->memory_bytes) {
+		tm_memory_log(memory, TMEM_LOG_ERROR,
+			      "store: the largest memory limit is below the "
+			      "memory limit");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int open_arena(struct tm_store *store,
+		      const struct tmem_store_config *config)
+{
+	struct tm_arena_config arena = {
+		.memory = &store->memory,
+		.path = config->arena,
+		.memory_bytes = config->memory_bytes,
+		.memory_max_bytes = config->memory_max_bytes,
+		.must_exist = config->flags & TMEM_STORE_MUST_EXIST,
+		.no_lock = config->flags & TMEM_STORE_NO_LOCK,
+	};
+	int err;
+
+	if (!arena.memory_max_bytes) {
+		arena.memory_max_bytes = machine_bytes();
+		if (arena.memory_max_bytes < config->memory_bytes)
+			arena.memory_max_bytes = config->memory_bytes;
+	}
+	err = tm_arena_open(&store->arena, &arena);
+	if (err)
+		return err;
+	store->hash_seed = store->arena.super->hash_seed;
+	store->frames = (struct tmem_frames){
+		.struct_size = sizeof(store->frames),
+		.opaque = &store->arena,
+		.base = store->arena.frame_base,
+		.frame_count = store->arena.frame_count,
+		.get = tm_arena_get_frames,
+		.put = tm_arena_put_frames,
+		.claim = tm_arena_claim_frames,
+	};
+	if (config->memory_bytes > store->arena.super->memory_max_bytes) {
+		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+			      "arena %s: was made for at most %" PRIu64
+			      " bytes",
+			      config->arena,
+			      store->arena.super->memory_max_bytes);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Memory is taken in steps of about 1/1024 of the limit. */
+static uint32_t chunk_bytes(uint64_t memory_bytes)
+{
+	uint64_t chunk = TMEM_PAGE_SIZE;
+
+	while (chunk < CHUNK_MAX && chunk * 1024 < memory_bytes)
+		chunk *= 2;
+	return (uint32_t)chunk;
+}
+
+static int init_record_table(struct tm_store *store, struct tm_table *table,
+			     const struct tm_region *region,
+			     struct tm_table_config config)
+{
+	config.memory = &store->memory;
+	config.base = tm_arena_region(&store->arena, region);
+	config.capacity = (uint32_t)region->count;
+	config.fd = store->arena.fd;
+	config.fd_offset = (off_t)region->offset_bytes;
+	return tm_table_init(table, &config);
+}
+
+static int init_record_tables(struct tm_store *store, uint32_t chunk)
+{
+	struct tm_superblock *super = store->arena.super;
+	int err;
+
+	err = init_record_table(
+		store, &store->client_table, &super->clients,
+		(struct tm_table_config){
+			.element_size = sizeof(struct tm_client_record),
+			.link_offset = offsetof(struct tm_client_record,
+						reserved),
+			.chunk_bytes = TMEM_PAGE_SIZE,
+			.high = &super->clients_high });
+	if (!err)
+		err = init_record_table(
+			store, &store->pool_table, &super->pools,
+			(struct tm_table_config){
+				.element_size = sizeof(struct tm_pool_record),
+				.sidecar_size = sizeof(struct tm_pool *),
+				.link_offset = offsetof(struct tm_pool_record,
+							client),
+				.chunk_bytes = TMEM_PAGE_SIZE,
+				.high = &super->pools_high });
+	if (!err)
+		err = init_record_table(
+			store, &store->object_table, &super->objects,
+			(struct tm_table_config){
+				.element_size = sizeof(struct tm_object_record),
+				.sidecar_size = sizeof(struct tm_object),
+				.link_offset = offsetof(struct tm_object_record,
+							pool),
+				.chunk_bytes = chunk,
+				.high = &super->objects_high });
+	if (!err)
+		err = init_record_table(
+			store, &store->descriptor_table, &super->descriptors,
+			(struct tm_table_config){
+				.element_size = sizeof(struct tm_descriptor),
+				.link_offset = offsetof(struct tm_descriptor,
+							index),
+				.chunk_bytes = chunk,
+				.high = &super->descriptors_high });
+	return err;
+}
+
+static int init_index_tables(struct tm_store *store, uint32_t chunk)
+{
+	uint32_t most = store->descriptor_table.capacity;
+	int err;
+
+	err = tm_table_init(&store->slice_table,
+			    &(struct tm_table_config){
+				    .memory = &store->memory,
+				    .element_size = sizeof(struct tm_slice),
+				    .link_offset =
+					    offsetof(struct tm_slice, object),
+				    .capacity = most,
+				    .chunk_bytes = chunk });
+	if (!err)
+		err = tm_table_init(&store->node_table,
+				    &(struct tm_table_config){
+					    .memory = &store->memory,
+					    .element_size =
+						    sizeof(struct tm_node),
+					    .capacity = most,
+					    .chunk_bytes = chunk });
+	store->slice_leaves = (struct tm_leaves){ store->slice_table.base,
+						  sizeof(struct tm_slice) };
+	store->object_leaves = (struct tm_leaves){ store->object_table.sidecar,
+						   sizeof(struct tm_object) };
+	return err;
+}
+
+static size_t lru_bytes(const struct tm_store *store)
+{
+	return (size_t)store->descriptor_table.capacity *
+	       sizeof(struct tm_lru_link);
+}
+
+/* A bit for each page of the links. */
+static size_t lru_touched_bytes(const struct tm_store *store)
+{
+	return (lru_bytes(store) / TMEM_PAGE_SIZE / 64 + 1) * sizeof(uint64_t);
+}
+
+static int init_tables(struct tm_store *store, uint64_t memory_bytes)
+{
+	uint32_t chunk = chunk_bytes(memory_bytes);
+	int err;
+
+	err = init_record_tables(store, chunk);
+	if (!err)
+		err = init_index_tables(store, chunk);
+	if (err)
+		return err;
+	store->lru = tm_memory_reserve(lru_bytes(store));
+	store->lru_touched = tm_memory_reserve(lru_touched_bytes(store));
+	return store->lru && store->lru_touched ? 0 : -ENOMEM;
+}
+
+static void init_locks(struct tm_store *store)
+{
+	tm_lock_init(&store->control, TM_RANK_CONTROL);
+	tm_lock_init(&store->reap_lock, TM_RANK_REAP);
+	tm_lock_init(&store->dead_lock, TM_RANK_DEAD);
+}
+
+static int set_plugins(struct tm_store *store,
+		       const struct tmem_store_config *config)
+{
+	int err;
+
+	err = tm_store_set_codec(store, config->codec);
+	if (!err)
+		err = tm_store_set_allocator(store, config->allocator);
+	return err;
+}
+
+int tm_store_open(const struct tmem_store_config *config,
+		  const struct tmem_plugins *plugins, struct tm_store **out)
+{
+	struct tm_store *store = aligned_alloc(TM_CACHE_LINE, sizeof(*store));
+	int err;
+
+	if (!store)
+		return -ENOMEM;
+	memset(store, 0, sizeof(*store));
+	tm_memory_init(&store->memory, config->memory_bytes);
+	store->memory.log = config->log;
+	store->memory.log_opaque = config->log_opaque;
+	store->flags = config->flags;
+	store->plugins = plugins;
+	store->clock = tm_clock_system();
+	store->client_high = 1;
+	store->arena.fd = -1;
+	init_locks(store);
+	err = check_config(config, &store->memory);
+	if (!err)
+		err = open_arena(store, config);
+	if (!err)
+		err = init_tables(store, config->memory_bytes);
+	if (!err)
+		err = tm_contexts_init(store);
+	if (!err && store->arena.reopened)
+		err = tm_recover(store);
+	if (!err)
+		err = set_plugins(store, config);
+	if (!err && !(config->flags & TMEM_STORE_NO_THREADS))
+		err = tm_worker_start(store);
+	if (err) {
+		tm_store_close(store);
+		return err;
+	}
+	tm_memory_charge_anyway(&store->memory, sizeof(*store));
+	*out = store;
+	return 0;
+}
+
+static void free_clients_and_pools(struct tm_store *store)
+{
+	for (uint32_t i = 1; i < store->client_high; i++)
+		if (store->clients[i])
+			tm_client_free(store->clients[i]);
+	if (!store->pool_table.base)
+		return;
+	for (uint32_t i = 1; i < store->pool_table.ready; i++)
+		if (tm_pool_at(store, i))
+			tm_memory_free(&store->memory, tm_pool_at(store, i),
+				       sizeof(struct tm_pool));
+}
+
+void tm_store_close(struct tm_store *store)
+{
+	if (!store)
+		return;
+	/* In a forked child there is no worker, and no arena. */
+	if (!store->alive || *store->alive) {
+		tm_worker_stop(store);
+		tm_contexts_destroy(store);
+		tm_slots_close(store);
+		free_clients_and_pools(store);
+		if (store->lru)
+			munmap(store->lru, lru_bytes(store));
+		if (store->lru_touched)
+			munmap(store->lru_touched, lru_touched_bytes(store));
+		tm_table_destroy(&store->node_table);
+		tm_table_destroy(&store->slice_table);
+		tm_table_destroy(&store->descriptor_table);
+		tm_table_destroy(&store->object_table);
+		tm_table_destroy(&store->pool_table);
+		tm_table_destroy(&store->client_table);
+		tm_arena_close(&store->arena);
+	} else if (store->arena.fd >= 0) {
+		close(store->arena.fd);
+	}
+	free(store);
+}
+
+int tm_store_set_codec(struct tm_store *store, const char *codec)
+{
+	uint32_t slot;
+	int err;
+
+	tm_lock_acquire(&store->control);
+	err = tm_codec_slot_open(store, codec, &slot);
+	if (!err)
+		atomic_store(&store->codec, slot);
+	tm_lock_release(&store->control);
+	return err;
+}
+
+int tm_store_set_allocator(struct tm_store *store, const char *allocator)
+{
+	uint32_t slot;
+	int err;
+
+	tm_lock_acquire(&store->control);
+	err = tm_allocator_slot_open(store, allocator, &slot);
+	if (!err)
+		atomic_store(&store->allocator, slot);
+	tm_lock_release(&store->control);
+	return err;
+}
+
+/* What no eviction can get back, in memory. */
+static uint64_t needed_bytes(const struct tm_store *store)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 1; i < store->client_high; i++) {
+		const struct tm_client *client = store->clients[i];
+		int64_t persistent;
+
+		if (!client)
+			continue;
+		persistent = client->billed_bytes - client->ephemeral_bytes;
+		bytes += persistent > (int64_t)client->reservation_bytes ?
+				 (uint64_t)persistent :
+				 client->reservation_bytes;
+	}
+	return bytes;
+}
+
+int tm_store_set_memory(struct tm_store *store, uint64_t memory_bytes)
+{
+	int err = 0;
+
+	if (memory_bytes < TMEM_MEMORY_MIN ||
+	    memory_bytes > store->arena.super->memory_max_bytes)
+		return -EINVAL;
+	tm_lock_acquire(&store->control);
+	if (memory_bytes < needed_bytes(store))
+		err = -EBUSY;
+	else
+		atomic_store(&store->memory.limit_bytes, memory_bytes);
+	tm_lock_release(&store->control);
+	if (!err && store->memory.used_bytes > memory_bytes)
+		tm_store_evict(store, store->memory.used_bytes - memory_bytes);
+	return err;
+}
+
+int64_t tm_store_evict(struct tm_store *store, uint64_t bytes)
+{
+	uint64_t before = store->memory.used_bytes;
+	struct tm_context *context = tm_enter(store);
+	uint64_t now;
+
+	if (!context)
+		return -EOWNERDEAD;
+	for (;;) {
+		now = store->memory.used_bytes;
+		if (now < before && before - now >= bytes)
+			break;
+		if (tm_arena_trim(&store->arena, 0))
+			continue;
+		if (!tm_evict_round(context, NULL) && !tm_reap(context, 64) &&
+		    !tm_compact(context, 64))
+			break;
+	}
+	tm_leave(context);
+	now = store->memory.used_bytes;
+	return now < before ? (int64_t)(before - now) : 0;
+}

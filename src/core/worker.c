@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Background work, in bounded steps.
+ *
+ * What a step does, most urgent first: reap what is dead; evict ahead when a
+ * put had to evict for itself; move objects while the allocators say that it
+ * pays; give back idle frames beyond a stock, with hysteresis; keep that stock
+ * populated while memory is growing.
+ *
+ * A thread of the library's own does it when woken, and sleeps without a timer
+ * when there is nothing to do. Wakers pay for a system call only when it
+ * sleeps. It blocks all signals. Without it (TMEM_STORE_NO_THREADS) somebody
+ * calls tmem_store_step().
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "store.h"
+
+#define REAP_BATCH 512
+#define MOVE_BATCH 64
+#define EVICT_ROUNDS 8
+
+enum { AWAKE = 0, ASLEEP = 1 };
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t value)
+{
+	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL,
+		       NULL, 0);
+}
+
+void tm_worker_wake(struct tm_store *store)
+{
+	if (atomic_load_explicit(&store->worker_wake, memory_order_relaxed) ==
+		    ASLEEP &&
+	    atomic_exchange(&store->worker_wake, AWAKE) == ASLEEP)
+		futex(&store->worker_wake, FUTEX_WAKE, INT_MAX);
+}
+
+/* Idle frames worth keeping: 1/64 of the limit, within reason. */
+static uint64_t stock_frames(const struct tm_store *store)
+{
+	uint64_t frames = store->memory.limit_bytes / TMEM_FRAME_SIZE / 64;
+
+	return frames > 1024 ? 1024 : frames;
+}
+
+/* Eviction ahead of need, up to the stock. */
+static bool evict_ahead(struct tm_context *context)
+{
+	struct tm_store *store = context->store;
+	uint64_t used, want = stock_frames(store) * TMEM_FRAME_SIZE;
+
+	if (!atomic_exchange(&store->is_short, false))
+		return false;
+	for (int round = 0; round < EVICT_ROUNDS; round++) {
+		used = store->memory.used_bytes;
+		if (used + want <= store->memory.limit_bytes +
+					   store->arena.idle_frames *
+						   TMEM_FRAME_SIZE)
+			return false;
+		if (!tm_evict_round(context, NULL))
+			return false;
+	}
+	atomic_store(&store->is_short, true);
+	return true;
+}
+
+static bool trim(struct tm_store *store)
+{
+	uint64_t stock = stock_frames(store);
+	uint64_t high = 2 * stock + TMEM_RUN_FRAMES_MAX;
+
+	return store->arena.idle_frames > high &&
+	       tm_arena_trim(&store->arena, stock) > 0;
+}
+
+static bool compact(struct tm_context *context)
+{
+	return context->store->compaction_debt &&
+	       tm_compact(context, MOVE_BATCH) > 0;
+}
+
+int tm_store_step(struct tm_store *store)
+{
+	struct tm_context *context = tm_enter(store);
+	bool more = false;
+
+	if (!context)
+		return 0;
+	if (store->has_dead || store->dead_clients)
+		more |= tm_reap(context, REAP_BATCH);
+	more |= tm_reap_slots(store, context);
+	more |= evict_ahead(context);
+	more |= compact(context);
+	context->wants_compaction = false;
+	tm_leave(context);
+	more |= trim(store);
+	return more;
+}
+
+static void *worker(void *opaque)
+{
+	struct tm_store *store = opaque;
+
+	while (!atomic_load(&store->worker_stop)) {
+		if (tm_store_step(store))
+			continue;
+		atomic_store(&store->worker_wake, ASLEEP);
+		/* Whoever left work before it was seen asleep woke nobody. */
+		if (atomic_load(&store->worker_stop) || store->has_dead ||
+		    store->is_short) {
+			atomic_store(&store->worker_wake, AWAKE);
+			continue;
+		}
+		while (atomic_load(&store->worker_wake) == ASLEEP)
+			futex(&store->worker_wake, FUTEX_WAIT, ASLEEP);
+	}
+	return NULL;
+}
+
+int tm_worker_start(struct tm_store *store)
+{
+	sigset_t all, old;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&store->worker, NULL, worker, store);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		return -err;
+	store->has_worker = true;
+	return 0;
+}
+
+void tm_worker_stop(struct tm_store *store)
+{
+	if (!store->has_worker)
+		return;
+	atomic_store(&store->worker_stop, true);
+	atomic_store(&store->worker_wake, AWAKE);
+	futex(&store->worker_wake, FUTEX_WAKE, INT_MAX);
+	pthread_join(store->worker, NULL);
+	store->has_worker = false;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The public functions of stores, clients, pools and pages.
+ *
+ * Here the promises about structures that grow are kept (a caller built
+ * against an older header passes a smaller struct_size; what it does not know
+ * reads as its default, or is not written), NULLs are refused, a store that is
+ * disabled answers -ENODEV, and everything else is handed down to the core.
+ *
+ * A client is a handle of its own, so that what it leads to (an embedded store
+ * now) can become something else without a change of the ABI.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core.h"
+
+struct tmem_store {
+	struct tm_store *core;	/* NULL: disabled */
+	struct tmem_plugins *plugins;
+};
+
+struct tmem_client {
+	struct tm_client *core;
+};
+
+/* The first versions' sizes: nobody can know less. */
+#define STORE_CONFIG_SIZE_MIN sizeof(struct tmem_store_config)
+#define CLIENT_CONFIG_SIZE_MIN sizeof(struct tmem_client_config)
+
+/* Copies what both sides know of a structure that begins with its size. */
+static int take(void *to, size_t to_size, const void *from, size_t min_size)
+{
+	size_t from_size;
+
+	if (!from)
+		return -EINVAL;
+	memcpy(&from_size, from, sizeof(from_size));
+	if (from_size < min_size)
+		return -EINVAL;
+	memcpy(to, from, from_size < to_size ? from_size : to_size);
+	return 0;
+}
+
+static void give(void *to, const void *from, size_t from_size)
+{
+	size_t to_size;
+
+	memcpy(&to_size, to, sizeof(to_size));
+	memcpy((char *)to + sizeof(to_size),
+	       (const char *)from + sizeof(to_size),
+	       (to_size < from_size ? to_size : from_size) - sizeof(to_size));
+}
+
+/* --- the store -------------------------------------------------------------*/
+
+void tmem_store_config_init(struct tmem_store_config *config)
+{
+	*config = (struct tmem_store_config){ .struct_size = sizeof(*config) };
+}
+
+static int open_core(struct tmem_store *store,
+		     struct tmem_store_config *config)
+{
+	int err;
+
+	err = tmem_plugins_open(config->plugin_path, config->log,
+				config->log_opaque, &store->plugins);
+	if (err)
+		return err;
+	if (!config->codec)
+		config->codec = tmem_default_codec();
+	if (!config->allocator)
+		config->allocator = tmem_default_allocator();
+	return tm_store_open(config, store->plugins, &store->core);
+}
+
+int tmem_store_open(const struct tmem_store_config *config,
+		    struct tmem_store **out)
+{
+	struct tmem_store_config known = { 0 };
+	struct tmem_store *store;
+	int err;
+
+	if (!out || take(&known, sizeof(known), config, STORE_CONFIG_SIZE_MIN))
+		return -EINVAL;
+	store = calloc(1, sizeof(*store));
+	if (!store)
+		return -ENOMEM;
+	if (!(known.flags & TMEM_STORE_DISABLED)) {
+		err = open_core(store, &known);
+		if (err) {
+			tmem_plugins_close(store->plugins);
+			free(store);
+			return err;
+		}
+	}
+	*out = store;
+	return 0;
+}
+
+void tmem_store_close(struct tmem_store *store)
+{
+	if (!store)
+		return;
+	tm_store_close(store->core);
+	tmem_plugins_close(store->plugins);
+	free(store);
+}
+
+int tmem_store_step(struct tmem_store *store)
+{
+	return store->core ? tm_store_step(store->core) : 0;
+}
+
+int tmem_store_set_memory(struct tmem_store *store, uint64_t memory_bytes)
+{
+	if (!store->core)
+		return -ENODEV;
+	return tm_store_set_memory(store->core, memory_bytes);
+}
+
+int tmem_store_set_codec(struct tmem_store *store, const char *codec)
+{
+	if (!store->core)
+		return -ENODEV;
+	return tm_store_set_codec(store->core,
+				  codec ? codec : tmem_default_codec());
+}
+
+int tmem_store_set_allocator(struct tmem_store *store, const char *allocator)
+{
+	if (!store->core)
+		return -ENODEV;
+	return tm_store_set_allocator(
+		store->core, allocator ? allocator : tmem_default_allocator());
+}
+
+int64_t tmem_store_evict(struct tmem_store *store, uint64_t bytes)
+{
+	return store->core ? tm_store_evict(store->core, bytes) : -ENODEV;
+}
+
+int tmem_store_check(struct tmem_store *store)
+{
+	return store->core ? tm_store_check(store->core) : 0;
+}
+
+int tmem_store_get_stats(struct tmem_store *store,
+			 struct tmem_store_stats *stats)
+{
+	struct tmem_store_stats all = { 0 };
+
+	if (!stats || stats->struct_size < sizeof(all) ||
+	    stats->counts.struct_size < sizeof(all.counts))
+		return -EINVAL;
+	if (store->core)
+		tm_store_get_stats(store->core, &all);
+	all.counts.struct_size = stats->counts.struct_size;
+	give(stats, &all, sizeof(all));
+	return 0;
+}
+
+/* --- clients --------------------------------------------------------------- */
+
+void tmem_client_config_init(struct tmem_client_config *config)
+{
+	*config = (struct tmem_client_config){ .struct_size = sizeof(*config) };
+}
+
+int tmem_client_attach(struct tmem_store *store,
+		       const struct tmem_client_config *config,
+		       struct tmem_client **out)
+{
+	struct tmem_client_config known = { 0 };
+	struct tmem_client *client;
+	int result;
+
+	if (!out || take(&known, sizeof(known), config, CLIENT_CONFIG_SIZE_MIN))
+		return -EINVAL;
+	if (!store->core)
+		return -ENODEV;
+	client = calloc(1, sizeof(*client));
+	if (!client)
+		return -ENOMEM;
+	result = tm_client_attach(store->core, &known, &client->core);
+	if (result < 0)
+		free(client);
+	else
+		*out = client;
+	return result;
+}
+
+int tmem_client_set(struct tmem_client *client,
+		    const struct tmem_client_config *config)
+{
+	struct tmem_client_config known = { 0 };
+
+	if (take(&known, sizeof(known), config, CLIENT_CONFIG_SIZE_MIN))
+		return -EINVAL;
+	return tm_client_set(client->core, &known);
+}
+
+void tmem_client_detach(struct tmem_client *client)
+{
+	if (!client)
+		return;
+	tm_client_detach(client->core);
+	free(client);
+}
+
+int tmem_client_destroy(struct tmem_client *client)
+{
+	int err = tm_client_destroy(client->core);
+
+	free(client);
+	return err;
+}
+
+int tmem_client_set_frozen(struct tmem_client *client, bool frozen)
+{
+	return tm_client_set_frozen(client->core, frozen);
+}
+
+int tmem_client_set_shared_auth(struct tmem_client *client,
+				const struct tmem_uuid *uuid, bool allowed)
+{
+	return tm_client_set_shared_auth(client->core, uuid, allowed);
+}
+
+int tmem_client_get_counts(struct tmem_client *client,
+			   struct tmem_counts *counts)
+{
+	struct tmem_counts all = { 0 };
+
+	if (!counts || counts->struct_size < sizeof(all))
+		return -EINVAL;
+	tm_client_get_counts(client->core, &all);
+	give(counts, &all, sizeof(all));
+	return 0;
+}
+
+/* --- pools and pages -------------------------------------------------------- */
+
+int tmem_pool_create(struct tmem_client *client, uint32_t flags,
+		     const struct tmem_uuid *uuid)
+{
+	return tm_pool_create(client->core, flags, uuid);
+}
+
+int tmem_pool_destroy(struct tmem_client *client, int pool)
+{
+	return tm_pool_destroy(client->core, pool);
+}
+
+int tmem_pool_get_info(struct tmem_client *client, int pool,
+		       struct tmem_pool_info *info)
+{
+	struct tmem_pool_info all = { 0 };
+	int err;
+
+	if (!info || info->struct_size < sizeof(all))
+		return -EINVAL;
+	err = tm_pool_get_info(client->core, pool, &all);
+	if (!err)
+		give(info, &all, sizeof(all));
+	return err;
+}
+
+int tmem_put(struct tmem_client *client, int pool, const struct tmem_oid *oid,
+	     uint32_t index, const void *page, uint32_t flags)
+{
+	return tm_put(client->core, pool, oid, index, page, flags);
+}
+
+int tmem_get(struct tmem_client *client, int pool, const struct tmem_oid *oid,
+	     uint32_t index, void *page, uint32_t flags)
+{
+	return tm_get(client->core, pool, oid, index, page, flags);
+}
+
+int tmem_flush_page(struct tmem_client *client, int pool,
+		    const struct tmem_oid *oid, uint32_t index)
+{
+	return tm_flush_page(client->core, pool, oid, index);
+}
+
+int tmem_flush_object(struct tmem_client *client, int pool,
+		      const struct tmem_oid *oid)
+{
+	return tm_flush_object(client->core, pool, oid);
+}
