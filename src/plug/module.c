@@ -107,11 +107,12 @@ int tm_module_open(const char *path, bool trusted, struct tm_module *module,
 		module->handle, TMEM_ALLOCATOR_ENTRY);
 	if (!module->codec_entry == !module->allocator_entry) {
 		tm_module_close(module);
-		return tm_reason_set(reason,
-				     "it has %s %s and %s, and must "
-				     "have exactly one",
-				     module->codec_entry ? "both" : "neither",
-				     TMEM_CODEC_ENTRY, TMEM_ALLOCATOR_ENTRY);
+		return tm_reason_set(
+			reason,
+			module->codec_entry ? "it has both %s and %s, and must "
+					      "have one of them"
+					    : "it has neither %s nor %s",
+			TMEM_CODEC_ENTRY, TMEM_ALLOCATOR_ENTRY);
 	}
 	return 0;
 }
