@@ -3,7 +3,6 @@
 #
 # Each examples/codec-NAME is built by its own Makefile against *installed*
 # headers and pkg-config alone, found by its name, and held to the contract.
-# The codecs of this tree are, too: nothing of them needs a private header.
 set -u
 : "${abs_top_srcdir:?run by make check}" "${abs_top_builddir:?}"
 contract=$abs_top_builddir/tests/contract/test_codec_contract
@@ -36,15 +35,4 @@ for example in "$abs_top_srcdir"/examples/codec-*; do
 	TMEM_TEST_CODEC=$name TMEM_PLUGIN_PATH=$dir/$name "$contract" \
 		>"$dir/log" 2>&1 || fail "$name: does not keep the contract"
 	echo "$name: built, loaded, and keeps the contract"
-done
-
-mkdir "$dir/include" && : >"$dir/include/config.h" || exit 1
-for source in "$abs_top_srcdir"/src/codecs/codec_*.c; do
-	name=${source##*/codec_}
-	name=${name%.c}
-	case " $TM_CODECS " in *" $name "*) ;; *) continue ;; esac
-	# shellcheck disable=SC2046
-	$CC -fsyntax-only -I"$dir/include" $(pkg-config --cflags tmem) "$source" \
-		>"$dir/log" 2>&1 || fail "$name: needs more than installed headers"
-	echo "$name: compiles against installed headers alone"
 done
