@@ -9,7 +9,8 @@
  * (8), which would clear eight times the table with each page.
  *
  * deflate() stops by itself when it has no more room, so it is given @limit
- * bytes and no more, and bound(n) needs to be no larger than n.
+ * bytes and one more, without which it would not say that it has finished;
+ * and bound(n) needs to be no larger than that.
  *
  * zlib asks for memory by callback. All it gets is what it asks for while a
  * context is made; after that the callback answers NULL. This matters for
@@ -65,7 +66,7 @@ static const char *library(void)
 
 static size_t bound(size_t n)
 {
-	return n;
+	return n + 1;
 }
 
 static int params_create(const struct tmem_host *host,
@@ -166,10 +167,10 @@ static size_t compress_page(void *context_in, const void *src, size_t n,
 	stream->next_in = (Bytef *)(uintptr_t)src;
 	stream->avail_in = (uInt)n;
 	stream->next_out = dst;
-	stream->avail_out = (uInt)limit;
-	if (deflate(stream, Z_FINISH) != Z_STREAM_END)
+	stream->avail_out = (uInt)limit + 1;
+	if (deflate(stream, Z_FINISH) != Z_STREAM_END || !stream->avail_out)
 		return 0;
-	return limit - stream->avail_out;
+	return limit + 1 - stream->avail_out;
 }
 
 static int decompress_page(void *context_in, const void *src, size_t len,

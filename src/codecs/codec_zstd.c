@@ -23,6 +23,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define ZSTD_STATIC_LINKING_ONLY
@@ -36,6 +37,11 @@ extern const struct tmem_codec tm_codec_zstd;
 #define LEVEL_MAX 22
 #define LEVEL_DEFAULT 3
 #define BLOCK_ALIGN 64
+
+/* Of a frame as it is made here. */
+#define FRAME_HEADER_BYTES 2
+#define BLOCK_HEADER_BYTES 3
+#define BLOCK_RUN 1
 
 struct params {
 	ZSTD_compressionParameters compression;
@@ -131,12 +137,42 @@ static size_t compress_page(void *context_in, const void *src, size_t n,
 	return ZSTD_isError(len) || len > limit ? 0 : len;
 }
 
+/*
+ * Is this one frame of the kind made above, and nothing more? The library
+ * takes any number of frames, and up to 1.5.4 looks for the next one's magic
+ * number in magicless input too: four bytes, whether they are there or not.
+ * A frame is walked by its block headers (RFC 8878, 3.1.1.2) in no time.
+ */
+static bool is_one_frame(const uint8_t *src, size_t len)
+{
+	size_t at = FRAME_HEADER_BYTES;
+	uint32_t header, size;
+
+	/* No size, checksum, or dictionary; then the window's size. */
+	if (len < at || src[0] != 0)
+		return false;
+	do {
+		if (len - at < BLOCK_HEADER_BYTES)
+			return false;
+		header = src[at] | (uint32_t)src[at + 1] << 8 |
+			 (uint32_t)src[at + 2] << 16;
+		at += BLOCK_HEADER_BYTES;
+		/* A run is one byte long; others are as long as they say. */
+		size = (header >> 1 & 3) == BLOCK_RUN ? 1 : header >> 3;
+		if (size > len - at)
+			return false;
+		at += size;
+	} while (!(header & 1));
+	return at == len;
+}
+
 static int decompress_page(void *context_in, const void *src, size_t len,
 			   void *dst, size_t n, uint32_t flags)
 {
 	struct context *context = context_in;
 
-	if (flags || ZSTD_decompressDCtx(context->dctx, dst, n, src, len) != n)
+	if (flags || !is_one_frame(src, len) ||
+	    ZSTD_decompressDCtx(context->dctx, dst, n, src, len) != n)
 		return -EBADMSG;
 	return 0;
 }

@@ -13,18 +13,6 @@
 
 #define MAX_SIZE_LEAST 2048
 
-static int unknown(const struct tmem_plugins *plugins,
-		   const struct tmem_host *host, const char *name)
-{
-	char known[256];
-
-	tm_plugins_list(plugins, TM_PLUGIN_ALLOCATOR, known, sizeof(known));
-	tm_host_log(host, TMEM_LOG_ERROR,
-		    "there is no allocator \"%.32s\" (there are: %s)", name,
-		    known);
-	return -EINVAL;
-}
-
 /* 0, or what create() failed with. */
 static int start(struct tm_allocator *allocator,
 		 const struct tmem_frames *frames)
@@ -64,7 +52,8 @@ int tm_allocator_open(const struct tmem_plugins *plugins, const char *name,
 	int error;
 
 	if (!table)
-		return unknown(plugins, host, name);
+		return tm_plugins_unknown(plugins, TM_PLUGIN_ALLOCATOR, host,
+					  name);
 	allocator = host->alloc(host->opaque, sizeof(*allocator), 64);
 	if (!allocator)
 		return -ENOMEM;

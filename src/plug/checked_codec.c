@@ -19,17 +19,6 @@
 
 #define CACHE_LINE_BYTES 64
 
-static int unknown(const struct tmem_plugins *plugins,
-		   const struct tmem_host *host, const char *name)
-{
-	char known[256];
-
-	tm_plugins_list(plugins, TM_PLUGIN_CODEC, known, sizeof(known));
-	tm_host_log(host, TMEM_LOG_ERROR,
-		    "there is no codec \"%.32s\" (there are: %s)", name, known);
-	return -EINVAL;
-}
-
 /* "NAME" or "NAME:LEVEL"; nothing else follows a level. */
 static int parse_level(const struct tmem_codec *table, const char *text,
 		       const struct tmem_host *host, int32_t *level)
@@ -66,12 +55,12 @@ static int parse_spec(const struct tmem_plugins *plugins, const char *spec,
 	char name[TMEM_PLUGIN_NAME_MAX + 1];
 
 	if (length > TMEM_PLUGIN_NAME_MAX)
-		return unknown(plugins, host, spec);
+		return tm_plugins_unknown(plugins, TM_PLUGIN_CODEC, host, spec);
 	memcpy(name, spec, length);
 	name[length] = '\0';
 	*table = tm_plugins_find_codec(plugins, name);
 	if (!*table)
-		return unknown(plugins, host, name);
+		return tm_plugins_unknown(plugins, TM_PLUGIN_CODEC, host, name);
 	*level = (*table)->level_default;
 	if (!*colon)
 		return 0;

@@ -59,10 +59,11 @@ int tm_module_open(const char *path, bool trusted, struct tm_module *module,
 		   struct tm_reason *reason);
 void tm_module_close(struct tm_module *module);
 
-/* registry.c: the names of that kind, separated by commas, as far as they fit
- * into @size bytes at @text. */
-void tm_plugins_list(const struct tmem_plugins *plugins,
-		     enum tm_plugin_kind kind, char *text, size_t size);
+/* registry.c: tells the host's log that there is no plugin of that kind with
+ * that name, which one is nearest, and which ones there are. -EINVAL. */
+int tm_plugins_unknown(const struct tmem_plugins *plugins,
+		       enum tm_plugin_kind kind, const struct tmem_host *host,
+		       const char *name);
 
 /* report.c */
 void tm_host_log(const struct tmem_host *host, enum tmem_log_level level,

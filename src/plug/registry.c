@@ -17,6 +17,7 @@
  */
 #include <config.h>
 
+#include "nearest.h"
 #include "plug_private.h"
 
 #include <dirent.h>
@@ -477,14 +478,34 @@ const char *tm_plugins_origin(const struct tmem_plugins *plugins,
 	return plugin ? origin_of(plugin) : NULL;
 }
 
-void tm_plugins_list(const struct tmem_plugins *plugins,
-		     enum tm_plugin_kind kind, char *text, size_t size)
-{
-	const struct tm_plugin *plugin;
-	size_t used = 0;
+#define NAMES_MAX 32
 
-	text[0] = '\0';
-	for (size_t n = 0; used < size && (plugin = nth(plugins, kind, n)); n++)
-		used += (size_t)snprintf(text + used, size - used, "%s%s",
-					 n ? ", " : "", plugin->name);
+int tm_plugins_unknown(const struct tmem_plugins *plugins,
+		       enum tm_plugin_kind kind, const struct tmem_host *host,
+		       const char *name)
+{
+	const char *what = kind == TM_PLUGIN_CODEC ? "codec" : "allocator";
+	const char *names[NAMES_MAX];
+	const struct tm_plugin *plugin;
+	char known[NAMES_MAX * (TMEM_PLUGIN_NAME_MAX + 2) + 1] = "";
+	size_t count = 0, used = 0;
+
+	while (count < NAMES_MAX && (plugin = nth(plugins, kind, count))) {
+		used += (size_t)snprintf(known + used, sizeof(known) - used,
+					 "%s%s", count ? ", " : "",
+					 plugin->name);
+		names[count++] = plugin->name;
+	}
+	if (count)
+		tm_host_log(host, TMEM_LOG_ERROR,
+			    "there is no %s \"%.32s\"; did you mean %s? "
+			    "(there are: %s)",
+			    what, name,
+			    tm_nearest(name, names, count, sizeof(names[0])),
+			    known);
+	else
+		tm_host_log(host, TMEM_LOG_ERROR,
+			    "there is no %s \"%.32s\", nor any other", what,
+			    name);
+	return -EINVAL;
 }
