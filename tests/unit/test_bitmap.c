@@ -66,7 +66,8 @@ static void check_pair(const struct pair *p, uint64_t *state)
 	size_t span = below(state, p->bits - start + 1), sum = 0;
 
 	for (size_t bit = 0; bit < p->bits; bit++)
-		ck_assert_int_eq(tm_bitmap_test(p->words, bit), p->model[bit]);
+		if (tm_bitmap_test(p->words, bit) != p->model[bit])
+			ck_abort_msg("bit %zu of %zu", bit, p->bits);
 	ck_assert_uint_eq(tm_bitmap_find_next_set(p->words, p->bits, from),
 			  model_run(p, from, 1, true));
 	ck_assert_uint_eq(tm_bitmap_find_next_zero(p->words, p->bits, from),
@@ -112,7 +113,8 @@ START_TEST(ranges_change_their_bits_and_no_other)
 			p.model[bit] = value;
 		check_pair(&p, &state);
 		for (size_t bit = p.bits; bit < WORDS_MAX * 64; bit++)
-			ck_assert(!tm_bitmap_test(p.words, bit));
+			if (tm_bitmap_test(p.words, bit))
+				ck_abort_msg("bit %zu of %zu", bit, p.bits);
 	}
 }
 END_TEST

@@ -270,10 +270,10 @@ START_TEST(a_word_has_at_most_255_bytes)
 	tmem_boot_init(&boot, TMEM_BOOT_DEFAULTS_TMEM);
 	memset(word, '0', sizeof(word));
 	memcpy(word, "tmem_memory=", 12);
-	memcpy(word + 247, "1048576", 8);
-	ck_assert_uint_eq(strlen(word), 254);
+	memcpy(word + 248, "1048576", 8);
+	ck_assert_uint_eq(strlen(word), 255);
 	ck_assert_int_eq(tmem_boot_parse(&boot, word, error, sizeof(error)), 0);
-	memcpy(word + 247, "001048576", 10);
+	memcpy(word + 248, "01048576", 9);
 	ck_assert_int_eq(tmem_boot_parse(&boot, word, error, sizeof(error)),
 			 -EINVAL);
 	ck_assert_str_eq(error,
