@@ -14,10 +14,16 @@
 
 #include "store.h"
 
+static size_t client_size(const struct tm_store *store)
+{
+	return sizeof(struct tm_client) +
+	       store->context_count * sizeof(struct tm_stripe);
+}
+
 struct tm_client *tm_client_make(struct tm_store *store, uint32_t slot)
 {
 	struct tm_client *client = tm_memory_alloc(
-		&store->memory, sizeof(*client), TM_CACHE_LINE);
+		&store->memory, client_size(store), TM_CACHE_LINE);
 
 	if (!client)
 		return NULL;
@@ -33,7 +39,8 @@ struct tm_client *tm_client_make(struct tm_store *store, uint32_t slot)
 void tm_client_free(struct tm_client *client)
 {
 	tm_lock_destroy(&client->lru_lock);
-	tm_memory_free(&client->store->memory, client, sizeof(*client));
+	tm_memory_free(&client->store->memory, client,
+		       client_size(client->store));
 }
 
 /* The sums that eviction and admission look at. */

@@ -107,6 +107,11 @@ int tm_memory_allocate_file(int fd, off_t offset, off_t size)
 	return 0;
 }
 
+void tm_memory_copy(void *to, const void *from, size_t size)
+{
+	memcpy(to, from, size);
+}
+
 void tm_memory_log(const struct tm_memory *memory, enum tmem_log_level level,
 		   const char *format, ...)
 {

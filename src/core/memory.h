@@ -57,6 +57,9 @@ void *tm_memory_reserve(size_t size);
  * 0, or -ENOSPC. */
 int tm_memory_allocate_file(int fd, off_t offset, off_t size);
 
+/* memcpy() of what is rarely short, and never inlined. */
+void tm_memory_copy(void *to, const void *from, size_t size);
+
 void tm_memory_log(const struct tm_memory *memory, enum tmem_log_level level,
 		   const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

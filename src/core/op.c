@@ -9,7 +9,7 @@
  *
  *	encode	  same-filled? compress into the context's buffer
  *	reserve	  index nodes, descriptor, room for the bytes; may evict
- *	place	  copy the bytes to their room, compute the check
+ *	place	  compute the check, copy the bytes to their room
  *	publish	  locked: pool dead, client frozen or over its cap? else fill
  *		  in the descriptor, store its state word, link it, and mark
  *		  the page it replaces free
@@ -36,11 +36,13 @@
 #include "store.h"
 
 /* One call in so many is timed. */
-#define SAMPLE_EVERY 8
+#define SAMPLE_EVERY 16
 /* How often a put tries to make room before it is refused. */
 #define RESERVE_ATTEMPTS 64
 /* Moves that ride on one operation. */
 #define RIDING_MOVES 2
+/* When more than this many are due, the background helps. */
+#define BACKGROUND_MOVES 64
 /* A page that does not shrink by this much is stored as it is: reading it back
  * is then a copy. */
 #define WORTH_BYTES 64
@@ -96,6 +98,8 @@ static void end(struct page_op *op)
 	if (op->context->wants_compaction) {
 		op->context->wants_compaction = false;
 		tm_compact(op->context, RIDING_MOVES);
+		if (op->store->compaction_debt > BACKGROUND_MOVES)
+			tm_worker_wake(op->store);
 	}
 	tm_leave(op->context);
 }
@@ -170,22 +174,13 @@ static bool drop(struct page_op *op, uint32_t only)
 static bool is_same_filled(const void *page, uint64_t *word)
 {
 	const uint64_t *words = page;
-	const size_t count = TMEM_PAGE_SIZE / sizeof(*words);
-	uint64_t first = words[0];
 
-	/* Most pages that are not end otherwise than they begin. */
-	if (words[count - 1] != first || words[count / 2] != first)
+	/* Nearly every page is found out by its first cache line; the rest of
+	 * it is cold, and the codec is about to fetch it in order. */
+	if (words[0] != words[1] || words[0] != words[7])
 		return false;
-	for (size_t i = 0; i < count; i += 8) {
-		uint64_t differ = 0;
-
-		for (size_t j = 0; j < 8; j++)
-			differ |= words[i + j] ^ first;
-		if (differ)
-			return false;
-	}
-	*word = first;
-	return true;
+	*word = words[0];
+	return !memcmp(words, words + 1, TMEM_PAGE_SIZE - sizeof(*words));
 }
 
 static void encode(struct page_op *op, const void *page, struct draft *draft)
@@ -224,14 +219,22 @@ static bool place(struct page_op *op, struct draft *draft)
 	void *address = NULL;
 	uint64_t handle;
 
-	if (!length)
+	if (!length) {
+		draft->check = tm_page_check(op->store, op->hash, op->index,
+					     draft->state, &draft->place,
+					     sizeof(draft->place));
 		return true;
+	}
 	handle = tm_allocator_alloc(op->store->allocators[slot], length,
 				    draft->number, flags, &address);
 	if (!handle)
 		return false;
-	memcpy(address, draft->bytes, length);
+	/* The room is cold: fetch it while the check is computed. */
+	tm_prefetch_write(address, length);
 	draft->place = tm_place_make(slot, handle);
+	draft->check = tm_page_check(op->store, op->hash, op->index,
+				     draft->state, draft->bytes, length);
+	tm_memory_copy(address, draft->bytes, length);
 	return true;
 }
 
@@ -348,12 +351,10 @@ static bool publish(struct page_op *op, struct draft *draft)
 	write_descriptor(op, draft, slice->object, old);
 	tm_slice_insert(&op->context->nodes, slice, op->index, draft->number,
 			&op->store->descriptor_table);
-	tm_page_account(op->context, op->pool, op->shard, draft->number,
+	tm_page_account(op->context, op->pool, op->shard, draft->number, old,
 			op->client);
-	if (old) {
-		tm_page_unaccount(op->context, op->pool, op->shard, old);
+	if (old)
 		old_state = tm_page_mark_free(op->store, old);
-	}
 	tm_lock_release(&op->shard->lock);
 	if (old) {
 		count(op, TM_COUNT_DUPLICATES);
@@ -380,12 +381,6 @@ static int put(struct page_op *op, const void *page, uint32_t flags)
 		count(op, TM_COUNT_REFUSED_MEMORY);
 		return TMEM_PUT_REFUSED;
 	}
-	draft.check = tm_state_length(draft.state) ?
-			      tm_page_check(op->hash, op->index, draft.state,
-					    draft.bytes,
-					    tm_state_length(draft.state)) :
-			      tm_page_check(op->hash, op->index, draft.state,
-					    &draft.place, sizeof(draft.place));
 	if (!publish(op, &draft)) {
 		discard(op, &draft);
 		drop(op, 0);
@@ -438,7 +433,8 @@ static int decode_data(struct page_op *op, const struct pinned *pinned,
 	const void *bytes = tm_page_bytes(op->store, pinned->state,
 					  pinned->place);
 
-	if (!bytes || tm_page_check(op->hash, op->index, pinned->state, bytes,
+	if (!bytes || tm_page_check(op->store, op->hash, op->index,
+				    pinned->state, bytes,
 				    length) != pinned->check)
 		return -EBADMSG;
 	if (!codec) {
@@ -453,7 +449,8 @@ static int decode(struct page_op *op, const struct pinned *pinned, void *page)
 {
 	if (tm_state_kind(pinned->state) == TM_KIND_DATA)
 		return decode_data(op, pinned, page);
-	if (tm_page_check(op->hash, op->index, pinned->state, &pinned->place,
+	if (tm_page_check(op->store, op->hash, op->index, pinned->state,
+			  &pinned->place,
 			  sizeof(pinned->place)) != pinned->check)
 		return -EBADMSG;
 	fill_same(page, pinned->place);
@@ -472,6 +469,11 @@ static void pin(struct page_op *op, uint32_t number, struct pinned *pinned)
 	pinned->place = atomic_load_explicit(&descriptor->place,
 					     memory_order_relaxed);
 	pinned->check = descriptor->check;
+	/* What is fetched now is there when the lock is released. */
+	if (tm_state_kind(pinned->state) == TM_KIND_DATA)
+		tm_prefetch_read(tm_page_bytes(op->store, pinned->state,
+					       pinned->place),
+				 tm_state_length(pinned->state));
 }
 
 /* The page is out of the index and out of all accounts, but pinned. */
@@ -489,7 +491,7 @@ static void report_corrupt(struct page_op *op)
 	const struct tm_client_record *record = op->client->record;
 	int64_t seen = 1;
 
-	for (unsigned i = 0; i < TM_STRIPES; i++)
+	for (uint32_t i = 0; i < op->store->context_count; i++)
 		seen += op->client->stripes[i].count[TM_COUNT_CORRUPT];
 	count(op, TM_COUNT_CORRUPT);
 	/* The first few, then at every power of two. */

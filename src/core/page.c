@@ -172,14 +172,15 @@ const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 
 /* Seeded with everything that says whose bytes these are, so that a descriptor
  * led astray is caught as well as a flipped bit. */
-uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
-		       const void *bytes, size_t size)
+uint32_t tm_page_check(const struct tm_store *store, uint64_t hash,
+		       uint32_t index, uint64_t state, const void *bytes,
+		       size_t size)
 {
 	uint64_t what = (uint64_t)index << 32 |
 			(uint64_t)tm_state_kind(state) << 24 |
 			(uint64_t)tm_state_codec(state) << 16 |
 			tm_state_length(state);
-	uint64_t x = XXH3_64bits(bytes, size) ^ hash;
+	uint64_t x = store->content_hash(bytes, size) ^ hash;
 
 	x += what * UINT64_C(0x9e3779b97f4a7c15);
 	x ^= x >> 32;
@@ -187,39 +188,61 @@ uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
 	return (uint32_t)(x >> 32);
 }
 
-static void count_page(struct tm_context *context, struct tm_client *client,
-		       uint64_t state, int64_t n)
+/* --- accounts ------------------------------------------------------------- */
+
+/* What a page adds to the sums it is part of. */
+struct shares {
+	int64_t billed_bytes;
+	int64_t stored_bytes;
+	int64_t same;
+	int64_t raw;
+	int64_t links;
+};
+
+static struct shares shares_of(const struct tm_store *store,
+			       const struct tm_pool *pool, uint32_t number)
 {
-	tm_client_count(client, context, TM_COUNT_PAGES, n);
-	switch (tm_state_kind(state)) {
-	case TM_KIND_SAME:
-		tm_client_count(client, context, TM_COUNT_SAME, n);
-		break;
-	case TM_KIND_LINK:
-		tm_client_count(client, context, TM_COUNT_LINKS, n);
-		break;
-	default:
-		tm_client_count(client, context, TM_COUNT_BYTES,
-				n * (int64_t)tm_state_length(state));
-		if (!tm_state_codec(state))
-			tm_client_count(client, context, TM_COUNT_RAW, n);
-	}
+	uint64_t state = atomic_load_explicit(
+		&tm_descriptor(store, number)->state, memory_order_relaxed);
+	enum tm_kind kind = tm_state_kind(state);
+	uint32_t length = tm_state_length(state);
+
+	return (struct shares){
+		.billed_bytes = tm_page_bill(pool, length),
+		.stored_bytes = kind == TM_KIND_DATA ? length : 0,
+		.same = kind == TM_KIND_SAME,
+		.raw = kind == TM_KIND_DATA && !tm_state_codec(state),
+		.links = kind == TM_KIND_LINK,
+	};
 }
 
-static void bill(struct tm_context *context, struct tm_pool *pool,
-		 struct tm_shard *shard, uint32_t number,
-		 struct tm_client *client, int64_t sign)
+static struct shares difference(struct shares a, struct shares b)
 {
-	const struct tm_descriptor *descriptor =
-		tm_descriptor(context->store, number);
-	uint64_t state = atomic_load_explicit(&descriptor->state,
-					      memory_order_relaxed);
-	struct tm_object *object =
-		tm_object(context->store, descriptor->object);
-	int64_t bytes = sign * tm_page_bill(pool, tm_state_length(state));
+	return (struct shares){
+		.billed_bytes = a.billed_bytes - b.billed_bytes,
+		.stored_bytes = a.stored_bytes - b.stored_bytes,
+		.same = a.same - b.same,
+		.raw = a.raw - b.raw,
+		.links = a.links - b.links,
+	};
+}
 
-	count_page(context, client, state, sign);
-	shard->pages += (uint64_t)sign;
+static void count(struct tm_context *context, struct tm_client *client,
+		  int64_t pages, struct shares n)
+{
+	tm_client_count(client, context, TM_COUNT_PAGES, pages);
+	tm_client_count(client, context, TM_COUNT_BYTES, n.stored_bytes);
+	tm_client_count(client, context, TM_COUNT_SAME, n.same);
+	tm_client_count(client, context, TM_COUNT_RAW, n.raw);
+	tm_client_count(client, context, TM_COUNT_LINKS, n.links);
+}
+
+static void bill(struct tm_pool *pool, struct tm_shard *shard,
+		 struct tm_object *object, struct tm_client *client,
+		 int64_t bytes)
+{
+	if (!bytes)
+		return;
 	atomic_fetch_add_explicit(&shard->billed_bytes, bytes,
 				  memory_order_relaxed);
 	atomic_fetch_add_explicit(&object->billed_bytes, bytes,
@@ -231,15 +254,6 @@ static void bill(struct tm_context *context, struct tm_pool *pool,
 					  memory_order_relaxed);
 }
 
-void tm_page_account(struct tm_context *context, struct tm_pool *pool,
-		     struct tm_shard *shard, uint32_t number,
-		     struct tm_client *client)
-{
-	bill(context, pool, shard, number, client, 1);
-	if (tm_pool_is_ephemeral(pool))
-		tm_lru_add(context->store, client, number);
-}
-
 static struct tm_client *billed_client(struct tm_store *store,
 				       struct tm_pool *pool, uint32_t number)
 {
@@ -247,13 +261,47 @@ static struct tm_client *billed_client(struct tm_store *store,
 					    pool->owner;
 }
 
+static struct tm_object *object_of(struct tm_store *store, uint32_t number)
+{
+	return tm_object(store, tm_descriptor(store, number)->object);
+}
+
+void tm_page_account(struct tm_context *context, struct tm_pool *pool,
+		     struct tm_shard *shard, uint32_t number, uint32_t old,
+		     struct tm_client *client)
+{
+	struct tm_store *store = context->store;
+	struct shares shares = shares_of(store, pool, number);
+	int64_t pages = 1;
+
+	if (old && !tm_pool_is_ephemeral(pool)) {
+		/* The same client pays: only the difference moves. */
+		shares = difference(shares, shares_of(store, pool, old));
+		pages = 0;
+	} else if (old) {
+		tm_page_unaccount(context, pool, shard, old);
+	}
+	shard->pages += (uint64_t)pages;
+	count(context, client, pages, shares);
+	bill(pool, shard, object_of(store, number), client,
+	     shares.billed_bytes);
+	if (tm_pool_is_ephemeral(pool))
+		tm_lru_add(store, client, number);
+}
+
 void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,
 		       struct tm_shard *shard, uint32_t number)
 {
 	struct tm_store *store = context->store;
 	struct tm_client *client = billed_client(store, pool, number);
+	struct shares none = { 0 };
+	struct shares shares =
+		difference(none, shares_of(store, pool, number));
 
-	bill(context, pool, shard, number, client, -1);
+	shard->pages--;
+	count(context, client, -1, shares);
+	bill(pool, shard, object_of(store, number), client,
+	     shares.billed_bytes);
 	if (tm_pool_is_ephemeral(pool))
 		tm_lru_remove(store, number);
 }
@@ -263,19 +311,22 @@ void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 {
 	struct tm_store *store = context->store;
 	struct tm_client *client = billed_client(store, pool, number);
-	uint64_t state = atomic_load_explicit(
-		&tm_descriptor(store, number)->state, memory_order_relaxed);
-	int64_t bytes = tm_page_bill(pool, tm_state_length(state));
+	struct shares none = { 0 };
+	struct shares shares =
+		difference(none, shares_of(store, pool, number));
 
-	count_page(context, client, state, -1);
 	shard->pages--;
-	atomic_fetch_sub(&shard->billed_bytes, bytes);
-	atomic_fetch_sub(&pool->credited_bytes, bytes);
+	count(context, client, -1, shares);
+	atomic_fetch_add(&shard->billed_bytes, shares.billed_bytes);
+	atomic_fetch_add(&pool->credited_bytes, shares.billed_bytes);
 	if (tm_pool_is_ephemeral(pool)) {
-		atomic_fetch_sub(&client->ephemeral_bytes, bytes);
+		atomic_fetch_add(&client->ephemeral_bytes,
+				 shares.billed_bytes);
 		tm_lru_remove(store, number);
 	}
 }
+
+/* --- letting go ------------------------------------------------------------ */
 
 uint64_t tm_page_mark_free(struct tm_store *store, uint32_t number)
 {

@@ -280,7 +280,8 @@ static void link_page(struct recovery *r, uint32_t number)
 		}
 		tm_slice_insert(&context->nodes, slice, d->index, number,
 				&store->descriptor_table);
-		tm_page_account(context, pool, shard, number, pool->owner);
+		tm_page_account(context, pool, shard, number, 0,
+				pool->owner);
 	}
 	tm_lock_release(&shard->lock);
 }

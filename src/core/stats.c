@@ -18,7 +18,7 @@ static uint64_t sum(const struct tm_client *client, enum tm_count what)
 {
 	int64_t n = 0;
 
-	for (unsigned i = 0; i < TM_STRIPES; i++)
+	for (uint32_t i = 0; i < client->store->context_count; i++)
 		n += atomic_load_explicit(&client->stripes[i].count[what],
 					  memory_order_relaxed);
 	return n < 0 ? 0 : (uint64_t)n;

@@ -260,6 +260,7 @@ int tm_store_open(const struct tmem_store_config *config,
 	store->flags = config->flags;
 	store->plugins = plugins;
 	store->clock = tm_clock_system();
+	store->content_hash = tm_hash_best();
 	store->client_high = 1;
 	store->arena.fd = -1;
 	init_locks(store);

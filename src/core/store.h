@@ -36,13 +36,13 @@
 #include "arena.h"
 #include "clock.h"
 #include "core.h"
+#include "hash.h"
 #include "histogram.h"
 #include "index.h"
 #include "plug.h"
 
 #define TM_SHARDS 16
 #define TM_CACHE_LINE 64
-#define TM_STRIPES 16
 #define TM_AUTH_MAX 16
 
 /* What a page costs beyond its stored bytes: descriptor, index, allocator's
@@ -155,7 +155,7 @@ struct tm_client {
 
 	struct tm_histogram put_ns;
 	struct tm_histogram get_ns;
-	struct tm_stripe stripes[TM_STRIPES];
+	struct tm_stripe stripes[];	/* one for each op context */
 };
 
 struct tm_context {
@@ -187,6 +187,7 @@ struct tm_store {
 	struct tm_memory memory;
 	struct tm_arena arena;
 	uint64_t hash_seed;
+	tm_hash_fn *content_hash;
 	struct tmem_frames frames;
 	struct tm_table client_table;	/* records */
 	struct tm_table pool_table;	/* records; beside: struct tm_pool * */
@@ -272,13 +273,33 @@ static inline bool tm_pool_is_ephemeral(const struct tm_pool *pool)
 	return !(pool->flags & TMEM_POOL_PERSISTENT);
 }
 
+/* Asks for all cache lines of a range at once, rather than one after another as
+ * somebody stumbles over them. */
+static inline void tm_prefetch_read(const void *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
+		__builtin_prefetch((const uint8_t *)bytes + i, 0);
+}
+
+static inline void tm_prefetch_write(void *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
+		__builtin_prefetch((uint8_t *)bytes + i, 1);
+}
+
 static inline void tm_client_count(struct tm_client *client,
 				   const struct tm_context *context,
 				   enum tm_count what, int64_t n)
 {
-	atomic_fetch_add_explicit(
-		&client->stripes[context->number % TM_STRIPES].count[what], n,
-		memory_order_relaxed);
+	_Atomic int64_t *count =
+		&client->stripes[context->number].count[what];
+
+	/* Only the context's holder writes here. */
+	if (n)
+		atomic_store_explicit(
+			count,
+			atomic_load_explicit(count, memory_order_relaxed) + n,
+			memory_order_relaxed);
 }
 
 static inline int64_t tm_page_bill(const struct tm_pool *pool, uint32_t length)
@@ -339,12 +360,14 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
  * locked; NULL when its place is damaged. */
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 			  uint64_t place);
-uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
-		       const void *bytes, size_t size);
+uint32_t tm_page_check(const struct tm_store *store, uint64_t hash,
+		       uint32_t index, uint64_t state, const void *bytes,
+		       size_t size);
 
-/* Enters a page that was published, billed to @client, in accounts and lists. */
+/* Enters a page that was published, billed to @client, in accounts and lists, in
+ * the stead of @old when that is not 0. */
 void tm_page_account(struct tm_context *context, struct tm_pool *pool,
-		     struct tm_shard *shard, uint32_t number,
+		     struct tm_shard *shard, uint32_t number, uint32_t old,
 		     struct tm_client *client) TM_REQUIRES(shard->lock);
 /* Takes one that leaves the index out of them. */
 void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,

@@ -80,9 +80,22 @@ static int back_with_file(struct tm_table *table, uint32_t from, uint32_t to)
 				       end - begin);
 }
 
+/* A sixteenth more, in whole pages, at most a chunk: a small table stays small,
+ * a large one is not grown for ever. */
+static uint32_t next_ready(const struct tm_table *table)
+	TM_REQUIRES(table->lock)
+{
+	uint32_t page = TMEM_PAGE_SIZE / table->element_size;
+	uint32_t more = table->ready / 16 / page * page;
+
+	if (more < page)
+		more = page;
+	return table->ready + (more < table->chunk ? more : table->chunk);
+}
+
 static int grow(struct tm_table *table) TM_REQUIRES(table->lock)
 {
-	uint32_t to = table->ready + table->chunk;
+	uint32_t to = next_ready(table);
 	uint64_t bytes;
 
 	if (to > table->capacity || to < table->ready)

@@ -4,9 +4,10 @@
  *
  * The distance is that of Damerau and Levenshtein (optimal string alignment),
  * weighted by what people do: two letters swapped cost 1, a letter left out
- * or typed once too often 2, a wrong one 3. Weights of 1 for everything would
- * answer tmem_tze for "tmem_mem": three wrong letters, where tmem_memory has
- * three missing ones.
+ * or typed once too often 2, a wrong one 3; and a word that only breaks off too
+ * early costs 1. Weights of 1 for everything would answer tmem_tze for
+ * "tmem_mem", three wrong letters where tmem_memory has three missing ones, and
+ * "on" for "n".
  *
  * Letter case does not count. Words are compared up to WORD_MAX bytes, so the
  * time is bounded whatever is typed. Three rows of the table are kept: a swap
@@ -19,10 +20,12 @@
 #include "nearest.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define WORD_MAX 64
 
+#define COST_CUT 1
 #define COST_SWAP 1
 #define COST_INDEL 2
 #define COST_WRONG 3
@@ -38,11 +41,21 @@ static unsigned least(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
+static bool begins_with(const char *word, const char *beginning, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (lower(word[i]) != lower(beginning[i]))
+			return false;
+	return true;
+}
+
 unsigned tm_nearest_distance(const char *typed, const char *known)
 {
 	unsigned rows[3][WORD_MAX + 1];
 	size_t m = strnlen(typed, WORD_MAX), n = strnlen(known, WORD_MAX);
 
+	if (m && m < n && begins_with(known, typed, m))
+		return COST_CUT;
 	for (unsigned j = 0; j <= n; j++)
 		rows[0][j] = j * COST_INDEL;
 	for (size_t i = 1; i <= m; i++) {

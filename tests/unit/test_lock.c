@@ -123,6 +123,8 @@ int main(void)
 				    SIGABRT);
 	tcase_add_test(ranks, a_tried_lock_may_break_the_order);
 	suite_add_tcase(suite, ranks);
+#else
+	puts("ranks: skipped: not a debug build (configure --enable-debug)");
 #endif
 	return tm_test_run(suite);
 }
