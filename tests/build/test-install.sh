@@ -58,6 +58,7 @@ fi
 $MAKE -s uninstall DESTDIR="$dir/root" >"$dir/log" 2>&1 ||
 	{ cat "$dir/log"; fail "make uninstall failed"; }
 find "$dir/root" ! -type d | grep . && fail "make uninstall left these files"
-find "$dir/root" -mindepth 1 -name 'tmem*' | grep . &&
-	fail "make uninstall left these folders"
+for folder in "$pkglibdir" "$pkgincludedir"; do
+	test -e "$dir/root$folder" && fail "make uninstall left the folder $folder"
+done
 exit 0
