@@ -25,63 +25,90 @@
 
 #define BATCH 64
 
-/* The shard is locked; readers pin under its lock. */
-static bool is_movable(const struct tm_spot *spot, uint64_t place)
+/* A reader may hold the page; readers pin under the lock that is held here. */
+static bool is_movable(const struct tm_descriptor *descriptor, uint64_t place)
 {
 	uint64_t state;
 
-	if (atomic_load_explicit(&spot->descriptor->pins, memory_order_acquire))
+	if (atomic_load_explicit(&descriptor->pins, memory_order_acquire))
 		return false;
-	state = atomic_load_explicit(&spot->descriptor->state,
-				     memory_order_acquire);
+	state = atomic_load_explicit(&descriptor->state, memory_order_acquire);
 	return tm_state_kind(state) == TM_KIND_DATA &&
-	       atomic_load_explicit(&spot->descriptor->place,
+	       atomic_load_explicit(&descriptor->place,
 				    memory_order_relaxed) == place;
+}
+
+static bool move_page(struct tm_context *context, uint32_t number,
+		      uint32_t length, uint64_t from, uint64_t to,
+		      void *address)
+{
+	struct tm_spot spot;
+	const void *bytes;
+	bool moved = false;
+
+	if (!tm_spot_lock(context, number, &spot))
+		return false;
+	if (is_movable(spot.descriptor, from) &&
+	    tm_state_length(spot.descriptor->state) == length) {
+		bytes = tm_page_bytes(context->store, spot.descriptor->state,
+				      from);
+		if (bytes) {
+			memcpy(address, bytes, length);
+			atomic_store_explicit(&spot.descriptor->place, to,
+					      memory_order_release);
+			moved = true;
+		}
+	}
+	tm_lock_release(&spot.shard->lock);
+	return moved;
+}
+
+/* What a look without a lock says: @length bytes, to go into which runs. */
+static bool is_worth_moving(struct tm_context *context, uint32_t number,
+			    uint64_t from, uint32_t *length, uint32_t *flags)
+{
+	const struct tm_descriptor *descriptor =
+		tm_descriptor(context->store, number);
+	uint64_t state = atomic_load(&descriptor->state);
+	struct tm_spot spot;
+	bool is_ephemeral = false;
+
+	if (tm_state_kind(state) == TM_KIND_DATA) {
+		if (!tm_spot_lock(context, number, &spot))
+			return false;
+		is_ephemeral = tm_pool_is_ephemeral(spot.pool);
+		tm_lock_release(&spot.shard->lock);
+	} else if (tm_state_kind(state) == TM_KIND_CONTENT) {
+		is_ephemeral = descriptor->check;
+	} else {
+		return false;
+	}
+	*length = tm_state_length(state);
+	*flags = TMEM_ALLOC_MOVE | (is_ephemeral ? TMEM_ALLOC_EPHEMERAL : 0);
+	return atomic_load(&descriptor->place) == from;
 }
 
 bool tm_move(struct tm_context *context, uint32_t slot,
 	     const struct tmem_victim *victim)
 {
 	struct tm_store *store = context->store;
-	struct tm_allocator *allocator = store->allocators[slot];
 	uint64_t from = tm_place_make(slot, victim->handle);
-	struct tm_spot spot;
-	uint64_t to = 0;
+	uint64_t handle, to;
 	void *address = NULL;
-	uint32_t length;
-	bool moved = false;
+	uint32_t length, flags;
+	bool moved;
 
-	/* A look without the lock, so that no room is made for nothing. */
-	if (!tm_spot_lock(context, victim->owner, &spot))
+	if (!is_worth_moving(context, victim->owner, from, &length, &flags))
 		return false;
-	moved = is_movable(&spot, from);
-	length = tm_state_length(spot.descriptor->state);
-	tm_lock_release(&spot.shard->lock);
-	if (moved)
-		to = tm_allocator_alloc(allocator, length, victim->owner,
-					TMEM_ALLOC_MOVE |
-						(tm_pool_is_ephemeral(spot.pool) ?
-							 TMEM_ALLOC_EPHEMERAL :
-							 0),
-					&address);
-	if (!to)
+	handle = tm_allocator_alloc(store->allocators[slot], length,
+				    victim->owner, flags, &address);
+	if (!handle)
 		return false;
-	moved = false;
-	if (tm_spot_lock(context, victim->owner, &spot)) {
-		const void *bytes = tm_page_bytes(
-			store, spot.descriptor->state, from);
-
-		if (is_movable(&spot, from) && bytes &&
-		    tm_state_length(spot.descriptor->state) == length) {
-			memcpy(address, bytes, length);
-			atomic_store_explicit(&spot.descriptor->place,
-					      tm_place_make(slot, to),
-					      memory_order_release);
-			moved = true;
-		}
-		tm_lock_release(&spot.shard->lock);
-	}
-	tm_place_free(context, moved ? from : tm_place_make(slot, to));
+	to = tm_place_make(slot, handle);
+	moved = move_page(context, victim->owner, length, from, to, address) ||
+		tm_content_move(context, victim->owner, length, from, to,
+				address);
+	tm_place_free(context, moved ? from : to);
 	if (moved)
 		atomic_fetch_add_explicit(&store->moves, 1,
 					  memory_order_relaxed);

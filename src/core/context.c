@@ -37,6 +37,7 @@ static void magazines_init(struct tm_store *store, struct tm_context *context)
 	context->slices.table = &store->slice_table;
 	context->objects.table = &store->object_table;
 	context->descriptors.table = &store->descriptor_table;
+	context->contents.table = &store->content_table;
 }
 
 /* The kernel zeroes this page in a forked child. */

@@ -69,7 +69,7 @@ struct tm_slice {
 static_assert(sizeof(struct tm_slice) == 32, "half a cache line");
 
 /* Numbers kept at hand, taken from and given back to a table in batches. */
-#define TM_MAGAZINE_MAX 64
+#define TM_MAGAZINE_MAX 96
 struct tm_magazine {
 	struct tm_table *table;
 	uint32_t count;

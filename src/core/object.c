@@ -14,12 +14,20 @@
 
 #include "store.h"
 
+/* Nodes for one entry more, in the trie of contents. */
+#define DEDUP_NODES 16
+
 bool tm_context_prepare(struct tm_context *context)
 {
-	return tm_magazine_fill(&context->nodes, TM_INSERT_NODES_MAX) &&
+	bool dedup = context->store->flags & TMEM_STORE_DEDUP;
+
+	return tm_magazine_fill(&context->nodes,
+				TM_INSERT_NODES_MAX +
+					(dedup ? DEDUP_NODES : 0)) &&
 	       tm_magazine_fill(&context->slices, 1) &&
 	       tm_magazine_fill(&context->objects, 1) &&
-	       tm_magazine_fill(&context->descriptors, 1);
+	       tm_magazine_fill(&context->descriptors, dedup ? 2 : 1) &&
+	       (!dedup || tm_magazine_fill(&context->contents, 1));
 }
 
 uint32_t tm_object_find(struct tm_context *context, struct tm_shard *home,

@@ -64,6 +64,8 @@ struct draft {
 	uint64_t state;
 	uint64_t place;
 	const void *bytes;
+	uint64_t content_hash;
+	uint64_t dedup_key;	/* 0: not to be shared */
 	uint32_t number;
 	uint32_t check;
 };
@@ -145,7 +147,7 @@ static void drop_and_unlock(struct page_op *op, struct tm_slice *slice,
 	tm_slice_remove(&op->context->nodes, slice, op->index);
 	is_empty = tm_slice_is_empty(slice);
 	tm_page_unaccount(op->context, op->pool, op->shard, number);
-	state = tm_page_mark_free(op->store, number);
+	state = tm_page_mark_free(op->context, number);
 	tm_lock_release(&op->shard->lock);
 	tm_page_release(op->context, number, state);
 	if (is_empty)
@@ -208,6 +210,38 @@ static void encode(struct page_op *op, const void *page, struct draft *draft)
 	draft->state = tm_state_make(TM_KIND_DATA, 0, codec, (uint32_t)length);
 }
 
+static void compute_check(struct page_op *op, struct draft *draft)
+{
+	uint32_t length = tm_state_length(draft->state);
+
+	draft->content_hash =
+		length ? op->store->content_hash(draft->bytes, length) :
+			 op->store->content_hash(&draft->place,
+						 sizeof(draft->place));
+	draft->check = tm_page_check(op->hash, op->index, draft->state,
+				     draft->content_hash);
+}
+
+/* Are these bytes there already? Then a link is enough. */
+static bool share(struct page_op *op, struct draft *draft)
+{
+	uint32_t content;
+
+	if (!tm_dedup_wants(op->store, op->pool))
+		return false;
+	draft->dedup_key = tm_dedup_key(op->store, op->client, op->pool,
+					draft->state, draft->content_hash);
+	content = tm_dedup_share(op->context, draft->dedup_key, draft->state,
+				 draft->bytes);
+	if (!content)
+		return false;
+	draft->state = tm_state_make(TM_KIND_LINK, 0,
+				     tm_state_codec(draft->state),
+				     tm_state_length(draft->state)) |
+		       (uint64_t)content << 32;
+	return true;
+}
+
 /* Room in the arena for the draft's bytes, and the bytes in it. */
 static bool place(struct page_op *op, struct draft *draft)
 {
@@ -219,12 +253,6 @@ static bool place(struct page_op *op, struct draft *draft)
 	void *address = NULL;
 	uint64_t handle;
 
-	if (!length) {
-		draft->check = tm_page_check(op->store, op->hash, op->index,
-					     draft->state, &draft->place,
-					     sizeof(draft->place));
-		return true;
-	}
 	handle = tm_allocator_alloc(op->store->allocators[slot], length,
 				    draft->number, flags, &address);
 	if (!handle)
@@ -232,10 +260,23 @@ static bool place(struct page_op *op, struct draft *draft)
 	/* The room is cold: fetch it while the check is computed. */
 	tm_prefetch_write(address, length);
 	draft->place = tm_place_make(slot, handle);
-	draft->check = tm_page_check(op->store, op->hash, op->index,
-				     draft->state, draft->bytes, length);
+	compute_check(op, draft);
 	tm_memory_copy(address, draft->bytes, length);
 	return true;
+}
+
+static bool store_bytes(struct page_op *op, struct draft *draft)
+{
+	if (tm_state_kind(draft->state) == TM_KIND_SAME) {
+		compute_check(op, draft);
+		return true;
+	}
+	if (op->store->flags & TMEM_STORE_DEDUP) {
+		compute_check(op, draft);
+		if (share(op, draft))
+			return true;
+	}
+	return place(op, draft);
 }
 
 /* Everything that can fail for want of memory, as often as evicting helps. */
@@ -246,14 +287,12 @@ static bool reserve(struct page_op *op, struct draft *draft)
 	for (int attempt = 0; attempt < RESERVE_ATTEMPTS; attempt++) {
 		if (tm_context_prepare(context) &&
 		    tm_quota_admits(op->store, op->client)) {
-			draft->number = context->descriptors.number
-				[context->descriptors.count - 1];
+			draft->number = tm_magazine_pop(&context->descriptors);
 			if ((!tm_pool_is_ephemeral(op->pool) ||
 			     tm_lru_prepare(op->store, draft->number)) &&
-			    place(op, draft)) {
-				tm_magazine_pop(&context->descriptors);
+			    store_bytes(op, draft))
 				return true;
-			}
+			tm_magazine_push(&context->descriptors, draft->number);
 		}
 		if (!tm_make_room(context, op->client))
 			return false;
@@ -266,6 +305,8 @@ static void discard(struct page_op *op, const struct draft *draft)
 {
 	if (tm_state_kind(draft->state) == TM_KIND_DATA)
 		tm_place_free(op->context, draft->place);
+	else if (tm_state_kind(draft->state) == TM_KIND_LINK)
+		tm_content_unlink(op->context, tm_state_content(draft->state));
 	tm_magazine_push(&op->context->descriptors, draft->number);
 }
 
@@ -315,7 +356,8 @@ static void write_descriptor(struct page_op *op, const struct draft *draft,
 		&to->state,
 		tm_state_make(tm_state_kind(draft->state), generation,
 			      tm_state_codec(draft->state),
-			      tm_state_length(draft->state)),
+			      tm_state_length(draft->state)) |
+			(uint64_t)tm_state_content(draft->state) << 32,
 		memory_order_release);
 }
 
@@ -353,8 +395,10 @@ static bool publish(struct page_op *op, struct draft *draft)
 			&op->store->descriptor_table);
 	tm_page_account(op->context, op->pool, op->shard, draft->number, old,
 			op->client);
+	if (draft->dedup_key && tm_state_kind(draft->state) == TM_KIND_DATA)
+		tm_dedup_enter(op->context, draft->number, draft->dedup_key);
 	if (old)
-		old_state = tm_page_mark_free(op->store, old);
+		old_state = tm_page_mark_free(op->context, old);
 	tm_lock_release(&op->shard->lock);
 	if (old) {
 		count(op, TM_COUNT_DUPLICATES);
@@ -433,9 +477,10 @@ static int decode_data(struct page_op *op, const struct pinned *pinned,
 	const void *bytes = tm_page_bytes(op->store, pinned->state,
 					  pinned->place);
 
-	if (!bytes || tm_page_check(op->store, op->hash, op->index,
-				    pinned->state, bytes,
-				    length) != pinned->check)
+	if (!bytes ||
+	    tm_page_check(op->hash, op->index, pinned->state,
+			  op->store->content_hash(bytes, length)) !=
+		    pinned->check)
 		return -EBADMSG;
 	if (!codec) {
 		memcpy(page, bytes, TMEM_PAGE_SIZE);
@@ -445,16 +490,41 @@ static int decode_data(struct page_op *op, const struct pinned *pinned,
 				   page, TMEM_PAGE_SIZE);
 }
 
-static int decode(struct page_op *op, const struct pinned *pinned, void *page)
+static int decode_link(struct page_op *op, const struct pinned *pinned,
+		       void *page)
 {
-	if (tm_state_kind(pinned->state) == TM_KIND_DATA)
-		return decode_data(op, pinned, page);
-	if (tm_page_check(op->store, op->hash, op->index, pinned->state,
-			  &pinned->place,
-			  sizeof(pinned->place)) != pinned->check)
+	uint32_t content = tm_state_content(pinned->state);
+	struct pinned shared = *pinned;
+	int err;
+
+	shared.place = tm_content_pin(op->store, content);
+	err = decode_data(op, &shared, page);
+	tm_content_unpin(op->store, content);
+	return err;
+}
+
+static int decode_same(struct page_op *op, const struct pinned *pinned,
+		       void *page)
+{
+	if (tm_page_check(op->hash, op->index, pinned->state,
+			  op->store->content_hash(&pinned->place,
+						  sizeof(pinned->place))) !=
+	    pinned->check)
 		return -EBADMSG;
 	fill_same(page, pinned->place);
 	return 0;
+}
+
+static int decode(struct page_op *op, const struct pinned *pinned, void *page)
+{
+	switch (tm_state_kind(pinned->state)) {
+	case TM_KIND_DATA:
+		return decode_data(op, pinned, page);
+	case TM_KIND_LINK:
+		return decode_link(op, pinned, page);
+	default:
+		return decode_same(op, pinned, page);
+	}
 }
 
 static void pin(struct page_op *op, uint32_t number, struct pinned *pinned)
@@ -542,7 +612,7 @@ static int get_exclusive(struct page_op *op, void *page)
 	unlink_pinned(op, slice, number, &slice_is_empty);
 	tm_lock_release(&op->shard->lock);
 	err = decode(op, &pinned, page);
-	tm_page_mark_free(op->store, number);
+	tm_page_mark_free(op->context, number);
 	atomic_fetch_or(&tm_descriptor(op->store, number)->pins,
 			TM_PIN_DOOMED);
 	tm_page_unpin(op->context, number, pinned.state);

@@ -153,7 +153,7 @@ bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 	tm_slice_remove(&context->nodes, slice, index);
 	is_empty = tm_slice_is_empty(slice);
 	tm_page_unaccount(context, spot->pool, spot->shard, spot->number);
-	state = tm_page_mark_free(store, spot->number);
+	state = tm_page_mark_free(context, spot->number);
 	tm_lock_release(&spot->shard->lock);
 	tm_page_release(context, spot->number, state);
 	if (is_empty)
@@ -171,16 +171,16 @@ const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 }
 
 /* Seeded with everything that says whose bytes these are, so that a descriptor
- * led astray is caught as well as a flipped bit. */
-uint32_t tm_page_check(const struct tm_store *store, uint64_t hash,
-		       uint32_t index, uint64_t state, const void *bytes,
-		       size_t size)
+ * led astray is caught as well as a flipped bit. A page keeps its check when it
+ * becomes a link. */
+uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
+		       uint64_t content_hash)
 {
 	uint64_t what = (uint64_t)index << 32 |
-			(uint64_t)tm_state_kind(state) << 24 |
+			(uint64_t)(tm_state_kind(state) == TM_KIND_SAME) << 24 |
 			(uint64_t)tm_state_codec(state) << 16 |
 			tm_state_length(state);
-	uint64_t x = store->content_hash(bytes, size) ^ hash;
+	uint64_t x = content_hash ^ hash;
 
 	x += what * UINT64_C(0x9e3779b97f4a7c15);
 	x ^= x >> 32;
@@ -306,6 +306,19 @@ void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,
 		tm_lru_remove(store, number);
 }
 
+void tm_page_becomes_link(struct tm_context *context, struct tm_pool *pool,
+			  uint32_t number)
+{
+	struct tm_client *client =
+		billed_client(context->store, pool, number);
+	struct shares was = shares_of(context->store, pool, number);
+
+	count(context, client, 0,
+	      (struct shares){ .stored_bytes = -was.stored_bytes,
+			       .raw = -was.raw,
+			       .links = 1 });
+}
+
 void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 		    struct tm_shard *shard, uint32_t number)
 {
@@ -328,14 +341,17 @@ void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 
 /* --- letting go ------------------------------------------------------------ */
 
-uint64_t tm_page_mark_free(struct tm_store *store, uint32_t number)
+uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number)
 {
-	struct tm_descriptor *descriptor = tm_descriptor(store, number);
+	struct tm_descriptor *descriptor =
+		tm_descriptor(context->store, number);
 	uint64_t state = atomic_load_explicit(&descriptor->state,
 					      memory_order_relaxed);
 
 	atomic_store_explicit(&descriptor->state, TM_KIND_FREE,
 			      memory_order_release);
+	if (tm_state_kind(state) == TM_KIND_DATA)
+		tm_dedup_forget(context, number);
 	return state;
 }
 
@@ -363,6 +379,8 @@ static void release_now(struct tm_context *context, uint32_t number,
 		tm_place_free(context,
 			      atomic_load_explicit(&descriptor->place,
 						   memory_order_relaxed));
+	else if (tm_state_kind(state) == TM_KIND_LINK)
+		tm_content_unlink(context, tm_state_content(state));
 	atomic_store_explicit(&descriptor->pins, 0, memory_order_release);
 	tm_magazine_push(&context->descriptors, number);
 }

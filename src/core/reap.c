@@ -81,7 +81,7 @@ static void empty_slice(struct tm_context *context, struct tm_pool *pool,
 		else
 			tm_page_forget(context, pool, shard, number);
 		batch->number[batch->count] = number;
-		batch->state[batch->count++] = tm_page_mark_free(store, number);
+		batch->state[batch->count++] = tm_page_mark_free(context, number);
 	}
 }
 

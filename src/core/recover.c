@@ -48,11 +48,16 @@ static bool state_is_sound(uint64_t state)
 {
 	uint32_t length = tm_state_length(state);
 	unsigned codec = tm_state_codec(state);
+	enum tm_kind kind = tm_state_kind(state);
 
+	if (kind == TM_KIND_LINK)
+		state = (uint32_t)state;
 	if (state >> 24)
 		return false;
-	switch (tm_state_kind(state)) {
+	switch (kind) {
 	case TM_KIND_DATA:
+	case TM_KIND_LINK:
+	case TM_KIND_CONTENT:
 		return length && length <= TMEM_PAGE_SIZE &&
 		       codec < TM_CODECS_MAX &&
 		       (codec || length == TMEM_PAGE_SIZE);
@@ -79,6 +84,27 @@ static bool pool_survives(const struct recovery *r, uint32_t slot)
 	return client->state == TM_RECORD_LIVE;
 }
 
+static bool has_place(uint64_t state)
+{
+	return tm_state_kind(state) == TM_KIND_DATA ||
+	       tm_state_kind(state) == TM_KIND_CONTENT;
+}
+
+/* Does a link lead to a content of the same form? */
+static bool link_is_sound(const struct recovery *r, uint64_t state)
+{
+	uint32_t number = tm_state_content(state);
+	uint64_t content;
+
+	if (!number || number >= r->descriptors_high)
+		return false;
+	content = tm_descriptor(r->store, number)->state;
+	return tm_state_kind(content) == TM_KIND_CONTENT &&
+	       state_is_sound(content) &&
+	       tm_state_codec(content) == tm_state_codec(state) &&
+	       tm_state_length(content) == tm_state_length(state);
+}
+
 static bool object_survives(const struct recovery *r, uint32_t number)
 {
 	const struct tm_object_record *object;
@@ -95,11 +121,13 @@ static void survey_pages(struct recovery *r)
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
 		const struct tm_descriptor *d = tm_descriptor(r->store, i);
 
-		if (!d->state || !state_is_sound(d->state) ||
+		if (!d->state || !state_is_sound(d->state))
+			continue;
+		if (tm_state_kind(d->state) != TM_KIND_CONTENT &&
 		    !object_survives(r, d->object))
 			continue;
 		r->codec_pages[tm_state_codec(d->state)]++;
-		if (tm_state_kind(d->state) == TM_KIND_DATA)
+		if (has_place(d->state))
 			r->allocator_pages[tm_place_allocator(d->place)]++;
 	}
 }
@@ -286,38 +314,138 @@ static void link_page(struct recovery *r, uint32_t number)
 	tm_lock_release(&shard->lock);
 }
 
+static bool page_is_sound(const struct recovery *r,
+			  const struct tm_descriptor *d)
+{
+	if (!state_is_sound(d->state))
+		return false;
+	if (has_place(d->state) &&
+	    tm_place_allocator(d->place) >= TM_ALLOCATORS_MAX)
+		return false;
+	return tm_state_kind(d->state) != TM_KIND_LINK ||
+	       link_is_sound(r, d->state);
+}
+
+/* Is there a dead record above it that explains why it is garbage? */
+static bool is_explained(const struct recovery *r,
+			 const struct tm_descriptor *d)
+{
+	return d->object && d->object < r->objects_high &&
+	       tm_object_record(r->store, d->object)->state != TM_RECORD_FREE;
+}
+
 static int link_pages(struct recovery *r)
 {
 	struct tm_store *store = r->store;
 
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
 		struct tm_descriptor *d = tm_descriptor(store, i);
+		bool is_sound = page_is_sound(r, d);
 
 		d->pins = 0;
 		if (!d->state)
+			continue;
+		if (is_sound && tm_state_kind(d->state) == TM_KIND_CONTENT)
 			continue;
 		if (!tm_magazine_fill(&r->context->nodes,
 				      TM_INSERT_NODES_MAX) ||
 		    !tm_magazine_fill(&r->context->slices, 1))
 			return -ENOMEM;
-		if (state_is_sound(d->state) &&
-		    (tm_state_kind(d->state) != TM_KIND_DATA ||
-		     tm_place_allocator(d->place) < TM_ALLOCATORS_MAX) &&
-		    object_survives(r, d->object)) {
+		if (is_sound && object_survives(r, d->object)) {
 			link_page(r, i);
 			continue;
 		}
-		/* Garbage if something above it died, damage otherwise. */
-		if (!state_is_sound(d->state) || !d->object ||
-		    d->object >= r->objects_high ||
-		    tm_object_record(store, d->object)->state == TM_RECORD_FREE)
+		if (!is_sound || !is_explained(r, d))
 			r->damaged++;
 		d->state = 0;
 	}
 	return 0;
 }
 
+/* What survived says how many links each content has; none: it is garbage. */
+static void count_links(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+		struct tm_descriptor *d = tm_descriptor(store, i);
+
+		if (tm_state_kind(d->state) != TM_KIND_CONTENT)
+			continue;
+		d->object = 0;
+		d->index = 0;
+	}
+	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+		uint64_t state = tm_descriptor(store, i)->state;
+
+		if (tm_state_kind(state) == TM_KIND_LINK)
+			tm_descriptor(store, tm_state_content(state))->index++;
+	}
+	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+		struct tm_descriptor *d = tm_descriptor(store, i);
+
+		if (tm_state_kind(d->state) != TM_KIND_CONTENT)
+			continue;
+		if (!d->index) {
+			d->state = 0;
+			continue;
+		}
+		store->contents++;
+		store->content_bytes += tm_state_length(d->state);
+	}
+}
+
 /* --- adopt ----------------------------------------------------------------- */
+
+/* Its place is somebody else's, or nobody's: the page is lost. */
+static void drop_page(struct recovery *r, uint32_t number)
+{
+	struct tm_descriptor *d = tm_descriptor(r->store, number);
+	struct tm_spot spot;
+
+	r->damaged++;
+	if (!tm_spot_lock(r->context, number, &spot))
+		return;
+	r->store->recovered_pages--;
+	tm_page_unaccount(r->context, spot.pool, spot.shard, number);
+	tm_slice_remove(&r->context->nodes,
+			tm_slice_find(r->context, spot.shard, spot.hash,
+				      &spot.oid, d->index >> TM_SLICE_BITS),
+			d->index);
+	d->state = 0;
+	tm_lock_release(&spot.shard->lock);
+}
+
+/* So are all that link to it. */
+static void drop_content(struct recovery *r, uint32_t number)
+{
+	struct tm_descriptor *content = tm_descriptor(r->store, number);
+
+	for (uint32_t i = 1; i < r->descriptors_high && content->index; i++) {
+		uint64_t state = tm_descriptor(r->store, i)->state;
+
+		if (tm_state_kind(state) != TM_KIND_LINK ||
+		    tm_state_content(state) != number)
+			continue;
+		/* Those still to come have not been counted yet. */
+		if (i > number)
+			r->store->recovered_pages++;
+		drop_page(r, i);
+		content->index--;
+	}
+	r->store->contents--;
+	r->store->content_bytes -= tm_state_length(content->state);
+	content->state = 0;
+}
+
+static int adopt(struct recovery *r, uint32_t number)
+{
+	struct tm_descriptor *d = tm_descriptor(r->store, number);
+
+	return tm_allocator_adopt(
+		r->store->allocators[tm_place_allocator(d->place)],
+		tm_place_handle(d->place), tm_state_length(d->state), number);
+}
 
 static int adopt_pages(struct recovery *r)
 {
@@ -325,36 +453,21 @@ static int adopt_pages(struct recovery *r)
 
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
 		struct tm_descriptor *d = tm_descriptor(store, i);
-		struct tm_spot spot;
 		int err;
 
 		if (!d->state)
 			continue;
-		store->recovered_pages++;
-		if (tm_state_kind(d->state) != TM_KIND_DATA)
+		if (tm_state_kind(d->state) != TM_KIND_CONTENT)
+			store->recovered_pages++;
+		if (!has_place(d->state))
 			continue;
-		err = tm_allocator_adopt(
-			store->allocators[tm_place_allocator(d->place)],
-			tm_place_handle(d->place), tm_state_length(d->state),
-			i);
-		if (!err)
-			continue;
+		err = adopt(r, i);
 		if (err == -ENOMEM)
 			return err;
-		r->damaged++;
-		store->recovered_pages--;
-		if (!tm_spot_lock(r->context, i, &spot))
-			continue;
-		/* It has no bytes to be released. */
-		d->place = 0;
-		tm_page_unaccount(r->context, spot.pool, spot.shard, i);
-		tm_slice_remove(&r->context->nodes,
-				tm_slice_find(r->context, spot.shard, spot.hash,
-					      &spot.oid,
-					      d->index >> TM_SLICE_BITS),
-				d->index);
-		d->state = 0;
-		tm_lock_release(&spot.shard->lock);
+		if (err && tm_state_kind(d->state) == TM_KIND_CONTENT)
+			drop_content(r, i);
+		else if (err)
+			drop_page(r, i);
 	}
 	return 0;
 }
@@ -462,8 +575,10 @@ static int recover(struct recovery *r)
 		err = link_objects(r);
 	if (!err)
 		err = link_pages(r);
-	if (!err)
+	if (!err) {
+		count_links(r);
 		err = adopt_pages(r);
+	}
 	if (err)
 		return err;
 	drop_empty_objects(r);

@@ -104,6 +104,9 @@ void tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
 	stats->idle_bytes = store->arena.idle_frames * TMEM_FRAME_SIZE;
 	stats->metadata_bytes = stats->used_bytes - stats->arena_bytes -
 				stats->idle_bytes;
+	stats->counts.compressed_bytes += store->content_bytes;
+	/* One of the links to each content stands for the copy there is. */
+	stats->counts.shared_copies -= store->contents;
 	stats->objects = store->objects;
 	stats->moves = store->moves;
 	stats->recovered_pages = store->recovered_pages;
@@ -121,6 +124,9 @@ struct sums {
 	uint64_t pages;		/* live descriptors of live objects */
 	uint64_t stored;	/* of these, with bytes of their own */
 	uint64_t bytes;
+	uint64_t contents;
+	uint64_t links;
+	uint64_t links_counted;
 };
 
 static void expect(struct sums *sums, const char *what, uint64_t have,
@@ -143,6 +149,13 @@ static void check_descriptor(struct sums *sums, struct tm_context *context,
 	uint64_t state;
 	uint32_t found = 0;
 
+	if (tm_state_kind(tm_descriptor(store, number)->state) ==
+	    TM_KIND_CONTENT) {
+		sums->stored++;
+		sums->contents++;
+		sums->links_counted += tm_descriptor(store, number)->index;
+		return;
+	}
 	if (!tm_spot_lock(context, number, &spot))
 		return;
 	state = spot.descriptor->state;
@@ -159,6 +172,7 @@ static void check_descriptor(struct sums *sums, struct tm_context *context,
 		sums->stored++;
 		sums->bytes += tm_state_length(state);
 	}
+	sums->links += tm_state_kind(state) == TM_KIND_LINK;
 	tm_lock_release(&spot.shard->lock);
 }
 
@@ -217,6 +231,7 @@ static void check_memory(struct sums *sums)
 			  tm_table_bytes(&store->object_table) +
 			  tm_table_bytes(&store->descriptor_table) +
 			  tm_table_bytes(&store->slice_table) +
+			  tm_table_bytes(&store->content_table) +
 			  tm_table_bytes(&store->node_table);
 
 	if (frames * TMEM_FRAME_SIZE + tables > store->memory.used_bytes)
@@ -225,21 +240,36 @@ static void check_memory(struct sums *sums)
 		       frames * TMEM_FRAME_SIZE + tables);
 }
 
+/* Nothing dead is left, and the reaper is kept from beginning. */
+static void hold_reaper(struct tm_store *store) TM_ACQUIRE(store->reap_lock)
+{
+	for (;;) {
+		while (tm_store_step(store))
+			;
+		tm_lock_acquire(&store->reap_lock);
+		if (!store->has_dead)
+			return;
+		tm_lock_release(&store->reap_lock);
+	}
+}
+
 int tm_store_check(struct tm_store *store)
 {
 	struct sums sums = { .store = store };
 	struct tm_context *context;
 
-	while (tm_store_step(store))
-		;
-	context = tm_enter(store);
-	if (!context)
+	if (!*store->alive)
 		return -EOWNERDEAD;
+	hold_reaper(store);
+	context = tm_enter(store);
 	for (uint32_t i = 1; i < store->descriptor_table.bump; i++)
 		check_descriptor(&sums, context, i);
 	tm_leave(context);
+	expect(&sums, "contents", store->contents, sums.contents);
+	expect(&sums, "links", sums.links_counted, sums.links);
 	check_allocators(&sums);
 	check_clients(&sums);
 	check_memory(&sums);
+	tm_lock_release(&store->reap_lock);
 	return sums.wrong ? -EBADMSG : 0;
 }

@@ -165,6 +165,9 @@ static int init_record_tables(struct tm_store *store, uint32_t chunk)
 			store, &store->descriptor_table, &super->descriptors,
 			(struct tm_table_config){
 				.element_size = sizeof(struct tm_descriptor),
+				.sidecar_size = store->flags & TMEM_STORE_DEDUP ?
+							sizeof(uint32_t) :
+							0,
 				.link_offset = offsetof(struct tm_descriptor,
 							index),
 				.chunk_bytes = chunk,
@@ -191,6 +194,17 @@ static int init_index_tables(struct tm_store *store, uint32_t chunk)
 					    .memory = &store->memory,
 					    .element_size =
 						    sizeof(struct tm_node),
+					    .capacity = most,
+					    .chunk_bytes = chunk });
+	if (!err)
+		err = tm_table_init(&store->content_table,
+				    &(struct tm_table_config){
+					    .memory = &store->memory,
+					    .element_size =
+						    sizeof(struct tm_content),
+					    .link_offset = offsetof(
+						    struct tm_content,
+						    descriptor),
 					    .capacity = most,
 					    .chunk_bytes = chunk });
 	store->slice_leaves = (struct tm_leaves){ store->slice_table.base,
@@ -232,6 +246,8 @@ static void init_locks(struct tm_store *store)
 	tm_lock_init(&store->control, TM_RANK_CONTROL);
 	tm_lock_init(&store->reap_lock, TM_RANK_REAP);
 	tm_lock_init(&store->dead_lock, TM_RANK_DEAD);
+	for (unsigned i = 0; i < TM_DEDUP_GROUPS; i++)
+		tm_lock_init(&store->dedup_groups[i].lock, TM_RANK_DEDUP);
 }
 
 static int set_plugins(struct tm_store *store,
@@ -313,6 +329,7 @@ void tm_store_close(struct tm_store *store)
 			munmap(store->lru, lru_bytes(store));
 		if (store->lru_touched)
 			munmap(store->lru_touched, lru_touched_bytes(store));
+		tm_table_destroy(&store->content_table);
 		tm_table_destroy(&store->node_table);
 		tm_table_destroy(&store->slice_table);
 		tm_table_destroy(&store->descriptor_table);

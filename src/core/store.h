@@ -19,11 +19,12 @@
  *	sum of its objects				== sum of shard.billed_bytes
  *	sum over what a client holds			== client.billed_bytes
  *	live DATA + CONTENT descriptors			== objects of allocators
+ *	live LINKs to a content				== its link count
  *	frames of allocators				== arena.used_frames
  *	everything charged				== memory.used_bytes
  *
  * Locks, outermost first (enum tm_rank): store.control > shard.table >
- * shard.lock > client.lru_lock > tables > allocators > arena. Clients, pools,
+ * shard.lock > client.lru_lock, dedup group > tables > allocators > arena. Clients, pools,
  * objects, slices and descriptors live in type-stable memory: a stale number
  * may be looked at, and is verified under the lock of the shard it leads to.
  */
@@ -67,6 +68,18 @@ struct tm_lru_link {
 	uint32_t next;
 	uint32_t stamp;		/* when it was put, in coarse milliseconds */
 	uint32_t client;	/* who is billed: a slot number */
+};
+
+/* A candidate for sharing, by the keyed hash of its stored bytes. */
+struct tm_content {
+	struct tm_leaf leaf;
+	uint32_t descriptor;
+};
+
+#define TM_DEDUP_GROUPS 16
+struct tm_dedup_group {
+	alignas(TM_CACHE_LINE) struct tm_lock lock;
+	uint32_t entries TM_GUARDED_BY(lock);	/* trie */
 };
 
 struct tm_shard {
@@ -169,6 +182,7 @@ struct tm_context {
 	struct tm_magazine slices;
 	struct tm_magazine objects;
 	struct tm_magazine descriptors;
+	struct tm_magazine contents;
 	struct tm_codec_context *codec[TM_CODECS_MAX];
 	uint8_t *page;		/* TMEM_PAGE_SIZE bytes of scratch */
 };
@@ -192,7 +206,8 @@ struct tm_store {
 	struct tm_table client_table;	/* records */
 	struct tm_table pool_table;	/* records; beside: struct tm_pool * */
 	struct tm_table object_table;	/* records; beside: struct tm_object */
-	struct tm_table descriptor_table;
+	struct tm_table descriptor_table;	/* with dedup, beside: its entry */
+	struct tm_table content_table;
 	struct tm_table slice_table;
 	struct tm_table node_table;
 	struct tm_leaves slice_leaves;
@@ -224,6 +239,8 @@ struct tm_store {
 	_Atomic uint32_t dead_clients;
 	_Atomic bool has_dead;		/* hint: there is something to reap */
 
+	struct tm_dedup_group dedup_groups[TM_DEDUP_GROUPS];
+
 	/* background work */
 	pthread_t worker;
 	bool has_worker;
@@ -235,6 +252,8 @@ struct tm_store {
 	/* racy statistics */
 	_Atomic uint64_t moves;
 	_Atomic uint64_t objects;
+	_Atomic uint64_t contents;
+	_Atomic uint64_t content_bytes;
 	_Atomic uint64_t recovered_pages;
 };
 
@@ -360,9 +379,9 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
  * locked; NULL when its place is damaged. */
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 			  uint64_t place);
-uint32_t tm_page_check(const struct tm_store *store, uint64_t hash,
-		       uint32_t index, uint64_t state, const void *bytes,
-		       size_t size);
+/* @content_hash is store.content_hash() of those bytes. */
+uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
+		       uint64_t content_hash);
 
 /* Enters a page that was published, billed to @client, in accounts and lists, in
  * the stead of @old when that is not 0. */
@@ -373,13 +392,16 @@ void tm_page_account(struct tm_context *context, struct tm_pool *pool,
 void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,
 		       struct tm_shard *shard, uint32_t number)
 	TM_REQUIRES(shard->lock);
-/* The same for a page of a dead object whose bills are credited already. */
+/* Its bytes are shared from now on; the shard is locked. */
+void tm_page_becomes_link(struct tm_context *context, struct tm_pool *pool,
+			  uint32_t number);
+/* As tm_page_unaccount(), for a page of a dead object whose bills are credited already. */
 void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 		    struct tm_shard *shard, uint32_t number)
 	TM_REQUIRES(shard->lock);
 /* Marks it free, under the shard's lock; tm_page_release() is due after.
  * Returns the state it had. */
-uint64_t tm_page_mark_free(struct tm_store *store, uint32_t number);
+uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number);
 /* Gives bytes and number back, or leaves that to the last reader. No lock
  * held. @state as tm_page_mark_free() returned it. */
 void tm_page_release(struct tm_context *context, uint32_t number,
@@ -474,6 +496,36 @@ void tm_reap_pool(struct tm_store *store, struct tm_pool *pool);
 int tm_worker_start(struct tm_store *store);
 void tm_worker_stop(struct tm_store *store);
 void tm_worker_wake(struct tm_store *store);
+
+/* --- dedup.c ---------------------------------------------------------------- */
+
+static inline uint32_t *tm_candidate_entry(const struct tm_store *store,
+					   uint32_t number)
+{
+	return tm_table_beside(&store->descriptor_table, number);
+}
+
+bool tm_dedup_wants(const struct tm_store *store, const struct tm_pool *pool);
+uint64_t tm_dedup_key(const struct tm_store *store,
+		      const struct tm_client *client,
+		      const struct tm_pool *pool, uint64_t state,
+		      uint64_t content_hash);
+/* A content of these bytes with one link more, for the caller; or 0. Takes a
+ * descriptor from the context's magazine, at most. No lock held. */
+uint32_t tm_dedup_share(struct tm_context *context, uint64_t key,
+			uint64_t state, const void *bytes);
+/* Page @number, whose shard is locked, can be shared from now on; no more. */
+void tm_dedup_enter(struct tm_context *context, uint32_t number, uint64_t key);
+void tm_dedup_forget(struct tm_context *context, uint32_t number);
+/* One link less. */
+void tm_content_unlink(struct tm_context *context, uint32_t number);
+/* The place of its bytes, good until unpinned; the caller's page is a link. */
+uint64_t tm_content_pin(struct tm_store *store, uint32_t number);
+void tm_content_unpin(struct tm_store *store, uint32_t number);
+/* Copies its bytes and switches its place, if that is still @from. */
+bool tm_content_move(struct tm_context *context, uint32_t number,
+		     uint32_t length, uint64_t from, uint64_t to,
+		     void *address);
 
 /* --- setup ----------------------------------------------------------------- */
 

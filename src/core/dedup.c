@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Dedup: identical pages kept once, within a trust domain.
+ *
+ * The problem: who owns a page that several hold? If the first does, its end
+ * is everybody's problem. The idea: nobody. The first sharing makes an unowned
+ * *content* descriptor, which takes over the place of the stored bytes; every
+ * holder, the first one too, is a LINK to it: one store to its state word.
+ *
+ *	content.index == live LINKs to it		(recounted at reopening)
+ *	allocator's owner of the bytes == the content	(so compaction finds it)
+ *
+ * Pages are compared after compression: equal stored bytes of one codec are
+ * equal pages, the hash is needed for the page's check anyway, and comparing is
+ * a memcmp of what is already small. It is always made; the hash only finds
+ * candidates. It is keyed with the arena's secret, the trust domain and the
+ * kind of pool, so that nobody can aim, and nobody meets a stranger.
+ *
+ * A candidate is either a content or a page that nobody shares yet, and stands
+ * in a trie by hash. A page that a reader has pinned is left alone.
+ *
+ * What it costs: a side channel. Who can time puts can learn whether a page
+ * like his is there. Hence off unless asked for, and domains.
+ *
+ * Locks: a group's lock (TM_RANK_DEDUP, inside a shard's) guards its trie, and
+ * of the contents found through it the link count, pins and place.
+ */
+#include <config.h>
+
+#include <string.h>
+
+#include "store.h"
+
+/* Candidates of one hash that are compared. */
+#define CANDIDATES_MAX 4
+
+static struct tm_leaves leaves_of(const struct tm_store *store)
+{
+	return (struct tm_leaves){ store->content_table.base,
+				   sizeof(struct tm_content) };
+}
+
+static struct tm_content *entry_at(const struct tm_store *store,
+				   uint32_t number)
+{
+	return tm_table_at(&store->content_table, number);
+}
+
+static struct tm_dedup_group *group_of_hash(struct tm_store *store,
+					    uint64_t hash)
+{
+	return &store->dedup_groups[hash >> 60];
+}
+
+/* A content found again by recovery has no entry until it is used anew. */
+static struct tm_dedup_group *group_of(struct tm_store *store,
+				       const struct tm_descriptor *content)
+{
+	return content->object ?
+		       group_of_hash(store, entry_at(store, content->object)
+						    ->leaf.hash) :
+		       &store->dedup_groups[0];
+}
+
+bool tm_dedup_wants(const struct tm_store *store, const struct tm_pool *pool)
+{
+	return (store->flags & TMEM_STORE_DEDUP) &&
+	       (tm_pool_is_ephemeral(pool) ||
+		(store->flags & TMEM_STORE_DEDUP_PERSISTENT));
+}
+
+uint64_t tm_dedup_key(const struct tm_store *store,
+		      const struct tm_client *client,
+		      const struct tm_pool *pool, uint64_t state,
+		      uint64_t content_hash)
+{
+	uint32_t domain = client->trust_domain;
+	struct tmem_oid key = { {
+		content_hash,
+		domain ? domain : (uint64_t)client->slot << 32,
+		(uint64_t)tm_pool_is_ephemeral(pool) << 32 |
+			tm_state_codec(state) << 16 | tm_state_length(state),
+	} };
+
+	return tm_slice_hash(store, &key, UINT32_MAX);
+}
+
+static bool has_bytes(const struct tm_store *store,
+		      const struct tm_descriptor *descriptor, uint64_t state,
+		      const void *bytes)
+{
+	uint32_t length = tm_state_length(state);
+	const void *stored;
+
+	if (tm_state_codec(descriptor->state) != tm_state_codec(state) ||
+	    tm_state_length(descriptor->state) != length)
+		return false;
+	stored = tm_page_bytes(store, descriptor->state, descriptor->place);
+	return stored && !memcmp(stored, bytes, length);
+}
+
+/* --- the trie --------------------------------------------------------------*/
+
+static void enter(struct tm_context *context, struct tm_dedup_group *group,
+		  uint64_t key, uint32_t number) TM_REQUIRES(group->lock)
+{
+	struct tm_store *store = context->store;
+	struct tm_leaves leaves = leaves_of(store);
+	uint32_t entry = tm_magazine_pop(&context->contents);
+
+	*entry_at(store, entry) = (struct tm_content){
+		.leaf = { .hash = key },
+		.descriptor = number,
+	};
+	tm_trie_insert(&context->nodes, &group->entries, &leaves, entry);
+	*tm_candidate_entry(store, number) = entry;
+}
+
+static void leave(struct tm_context *context, struct tm_dedup_group *group,
+		  uint32_t entry) TM_REQUIRES(group->lock)
+{
+	struct tm_leaves leaves = leaves_of(context->store);
+
+	tm_trie_remove(&context->nodes, &group->entries, &leaves, entry);
+	tm_magazine_push(&context->contents, entry);
+}
+
+void tm_dedup_enter(struct tm_context *context, uint32_t number, uint64_t key)
+{
+	struct tm_store *store = context->store;
+	struct tm_dedup_group *group = group_of_hash(store, key);
+	struct tm_leaves leaves = leaves_of(store);
+	uint32_t count = 0, entry;
+
+	tm_lock_acquire(&group->lock);
+	for (entry = tm_trie_find(&context->nodes, group->entries, key,
+				  &leaves);
+	     entry && count < CANDIDATES_MAX;
+	     entry = entry_at(store, entry)->leaf.next)
+		count++;
+	if (count < CANDIDATES_MAX)
+		enter(context, group, key, number);
+	tm_lock_release(&group->lock);
+}
+
+void tm_dedup_forget(struct tm_context *context, uint32_t number)
+{
+	struct tm_store *store = context->store;
+	struct tm_dedup_group *group;
+	uint32_t entry;
+
+	if (!(store->flags & TMEM_STORE_DEDUP))
+		return;
+	/* The shard is locked, so nobody else turns this page into a link. */
+	entry = *tm_candidate_entry(store, number);
+	if (!entry)
+		return;
+	group = group_of_hash(store, entry_at(store, entry)->leaf.hash);
+	tm_lock_acquire(&group->lock);
+	leave(context, group, entry);
+	*tm_candidate_entry(store, number) = 0;
+	tm_lock_release(&group->lock);
+}
+
+/* --- sharing ----------------------------------------------------------------*/
+
+/* A content with these bytes gets one more link; else *@page is a page to be
+ * looked at, or 0. */
+static uint32_t find_content(struct tm_context *context, uint64_t key,
+			     uint64_t state, const void *bytes, uint32_t *page)
+{
+	struct tm_store *store = context->store;
+	struct tm_dedup_group *group = group_of_hash(store, key);
+	struct tm_leaves leaves = leaves_of(store);
+	uint32_t entry, found = 0;
+
+	*page = 0;
+	tm_lock_acquire(&group->lock);
+	entry = tm_trie_find(&context->nodes, group->entries, key, &leaves);
+	for (unsigned n = 0; entry && n < CANDIDATES_MAX; n++) {
+		uint32_t number = entry_at(store, entry)->descriptor;
+		struct tm_descriptor *candidate = tm_descriptor(store, number);
+
+		if (tm_state_kind(candidate->state) != TM_KIND_CONTENT) {
+			*page = number;
+		} else if (has_bytes(store, candidate, state, bytes)) {
+			candidate->index++;
+			found = number;
+			break;
+		}
+		entry = entry_at(store, entry)->leaf.next;
+	}
+	tm_lock_release(&group->lock);
+	return found;
+}
+
+/* The page's bytes become content's; the page a link to it. Both locked. */
+static void make_content(struct tm_context *context, struct tm_spot *spot,
+			 uint32_t number, uint32_t entry)
+	TM_REQUIRES(spot->shard->lock)
+{
+	struct tm_store *store = context->store;
+	struct tm_descriptor *page = spot->descriptor;
+	struct tm_descriptor *content = tm_descriptor(store, number);
+	uint64_t state = page->state, place = page->place;
+
+	content->object = entry;
+	content->index = 1;
+	/* No reader asks for a content's own check; compaction asks which runs
+	 * it belongs in. */
+	content->check = tm_pool_is_ephemeral(spot->pool);
+	content->pins = 0;
+	content->place = place;
+	atomic_store_explicit(
+		&content->state,
+		tm_state_make(TM_KIND_CONTENT, 0, tm_state_codec(state),
+			      tm_state_length(state)),
+		memory_order_release);
+	tm_allocator_set_owner(store->allocators[tm_place_allocator(place)],
+			       tm_place_handle(place), number);
+	entry_at(store, entry)->descriptor = number;
+	*tm_candidate_entry(store, spot->number) = 0;
+	atomic_store_explicit(
+		&page->state,
+		tm_state_make(TM_KIND_LINK, tm_state_generation(state),
+			      tm_state_codec(state), tm_state_length(state)) |
+			(uint64_t)number << 32,
+		memory_order_release);
+	atomic_fetch_add(&store->contents, 1);
+	atomic_fetch_add(&store->content_bytes, tm_state_length(state));
+}
+
+/* Turns a page that nobody shares into content, if it has these bytes. */
+static uint32_t share_page(struct tm_context *context, uint32_t page,
+			   uint64_t key, uint64_t state, const void *bytes)
+{
+	struct tm_store *store = context->store;
+	struct tm_dedup_group *group = group_of_hash(store, key);
+	struct tm_spot spot;
+	uint32_t entry, number = 0;
+
+	if (!tm_spot_lock(context, page, &spot))
+		return 0;
+	tm_lock_acquire(&group->lock);
+	entry = *tm_candidate_entry(store, page);
+	if (entry && entry_at(store, entry)->leaf.hash == key &&
+	    entry_at(store, entry)->descriptor == page &&
+	    !atomic_load(&spot.descriptor->pins) &&
+	    tm_state_kind(spot.descriptor->state) == TM_KIND_DATA &&
+	    has_bytes(store, spot.descriptor, state, bytes)) {
+		number = tm_magazine_pop(&context->descriptors);
+		tm_page_becomes_link(context, spot.pool, page);
+		make_content(context, &spot, number, entry);
+		tm_descriptor(store, number)->index++;
+	}
+	tm_lock_release(&group->lock);
+	tm_lock_release(&spot.shard->lock);
+	return number;
+}
+
+uint32_t tm_dedup_share(struct tm_context *context, uint64_t key,
+			uint64_t state, const void *bytes)
+{
+	uint32_t page;
+	uint32_t content = find_content(context, key, state, bytes, &page);
+
+	if (!content && page)
+		content = share_page(context, page, key, state, bytes);
+	return content;
+}
+
+void tm_content_unlink(struct tm_context *context, uint32_t number)
+{
+	struct tm_store *store = context->store;
+	struct tm_descriptor *content = tm_descriptor(store, number);
+	struct tm_dedup_group *group = group_of(store, content);
+	uint64_t place = 0;
+	bool is_last;
+
+	tm_lock_acquire(&group->lock);
+	is_last = --content->index == 0;
+	if (is_last) {
+		place = content->place;
+		if (content->object)
+			leave(context, group, content->object);
+		atomic_fetch_sub(&store->contents, 1);
+		atomic_fetch_sub(&store->content_bytes,
+				 tm_state_length(content->state));
+		atomic_store_explicit(&content->state, TM_KIND_FREE,
+				      memory_order_release);
+	}
+	tm_lock_release(&group->lock);
+	if (!is_last)
+		return;
+	tm_place_free(context, place);
+	tm_magazine_push(&context->descriptors, number);
+}
+
+uint64_t tm_content_pin(struct tm_store *store, uint32_t number)
+{
+	struct tm_descriptor *content = tm_descriptor(store, number);
+	struct tm_dedup_group *group = group_of(store, content);
+	uint64_t place;
+
+	tm_lock_acquire(&group->lock);
+	atomic_fetch_add(&content->pins, 1);
+	place = content->place;
+	tm_lock_release(&group->lock);
+	return place;
+}
+
+void tm_content_unpin(struct tm_store *store, uint32_t number)
+{
+	atomic_fetch_sub(&tm_descriptor(store, number)->pins, 1);
+}
+
+bool tm_content_move(struct tm_context *context, uint32_t number,
+		     uint32_t length, uint64_t from, uint64_t to,
+		     void *address)
+{
+	struct tm_store *store = context->store;
+	struct tm_descriptor *content = tm_descriptor(store, number);
+	uint64_t key = 0;
+	struct tm_dedup_group *group;
+	bool moved = false;
+	uint32_t entry = __atomic_load_n(&content->object, __ATOMIC_RELAXED);
+
+	/* The number may be stale: look at it under the lock it leads to. */
+	if (entry && entry < store->content_table.capacity)
+		key = entry_at(store, entry)->leaf.hash;
+	group = group_of_hash(store, key);
+	tm_lock_acquire(&group->lock);
+	if (tm_state_kind(content->state) == TM_KIND_CONTENT &&
+	    tm_state_length(content->state) == length &&
+	    group_of(store, content) == group && !atomic_load(&content->pins) &&
+	    content->place == from) {
+		const void *bytes = tm_page_bytes(store, content->state, from);
+
+		if (bytes) {
+			memcpy(address, bytes, length);
+			atomic_store_explicit(&content->place, to,
+					      memory_order_release);
+			moved = true;
+		}
+	}
+	tm_lock_release(&group->lock);
+	return moved;
+}
