@@ -71,7 +71,7 @@ extern const struct tmem_allocator tm_allocator_zsmalloc;
 #define RUN_FRAMES_MAX 8u
 #define RUN_FRAMES_MIN 2u
 /* A run for smaller objects is shorter: about this many are to be in one. */
-#define RUN_OBJECTS 64u
+#define RUN_OBJECTS 32u
 #define EXTENTS_MAX 256u
 /* Records grow by this many extents at least. */
 #define EXTENTS_STEP 4u
