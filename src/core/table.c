@@ -86,7 +86,7 @@ static uint32_t next_ready(const struct tm_table *table)
 	TM_REQUIRES(table->lock)
 {
 	uint32_t page = TMEM_PAGE_SIZE / table->element_size;
-	uint32_t more = table->ready / 16 / page * page;
+	uint32_t more = table->ready / 64 / page * page;
 
 	if (more < page)
 		more = page;
