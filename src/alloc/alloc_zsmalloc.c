@@ -61,7 +61,7 @@ extern const struct tmem_allocator tm_allocator_zsmalloc;
 /* Sizes and offsets within a run are counted in grains of 8 bytes. */
 #define GRAIN 8u
 #define FRAME_GRAINS (TMEM_FRAME_SIZE / GRAIN)
-#define LENGTH_MIN 2u		/* so that 256 objects fill a frame */
+#define LENGTH_MIN 2u /* so that 256 objects fill a frame */
 #define CLASSES FRAME_GRAINS
 #define CLASS_WORDS (CLASSES / 64)
 
@@ -94,25 +94,25 @@ extern const struct tmem_allocator tm_allocator_zsmalloc;
 #define LOOK_MAX 256u
 
 struct extent {
-	uint16_t start;		/* grains */
+	uint16_t start; /* grains */
 	uint16_t length;
 };
 
 struct run {
-	uint32_t first;		/* frame */
-	uint32_t gap_next;	/* ids; 0 ends a list */
+	uint32_t first; /* frame */
+	uint32_t gap_next; /* ids; 0 ends a list */
 	uint32_t gap_prev;
 	uint32_t fill_next;
 	uint32_t fill_prev;
-	uint16_t used;		/* grains */
-	uint16_t longest;	/* gap, grains */
-	uint16_t count;		/* extents */
-	uint16_t room;		/* for extents */
+	uint16_t used; /* grains */
+	uint16_t longest; /* gap, grains */
+	uint16_t count; /* extents */
+	uint16_t room; /* for extents */
 	uint8_t frames;
-	uint8_t fill;		/* which list */
-	uint8_t tries;		/* of victims(), since an object went */
+	uint8_t fill; /* which list */
+	uint8_t tries; /* of victims(), since an object went */
 	bool is_draining;
-	struct extent extents[];	/* room of them, then as many owners */
+	struct extent extents[]; /* room of them, then as many owners */
 };
 
 struct heap {
@@ -120,15 +120,15 @@ struct heap {
 	/* Which classes have runs: written under the lock, peeked at without
 	 * it. A stale bit costs a vain look, or a missed gap. */
 	_Atomic uint64_t classes[CLASS_WORDS];
-	_Atomic uint32_t draining;	/* list, likewise */
-	uint32_t fills_listed;		/* bit f: fills[f] is not empty */
-	uint32_t gaps[CLASSES];		/* lists, by longest gap */
-	uint32_t fills[FILLS];		/* lists, by use */
+	_Atomic uint32_t draining; /* list, likewise */
+	uint32_t fills_listed; /* bit f: fills[f] is not empty */
+	uint32_t gaps[CLASSES]; /* lists, by longest gap */
+	uint32_t fills[FILLS]; /* lists, by use */
 	uint64_t frames;
 	uint64_t runs;
 	uint64_t objects;
-	uint64_t used;			/* grains */
-	uint64_t free;			/* grains in gaps, not draining */
+	uint64_t used; /* grains */
+	uint64_t free; /* grains in gaps, not draining */
 } __attribute__((aligned(64)));
 
 /* Tags: 0, no run begins at this frame; else who guards it, and what it is. */
@@ -139,7 +139,7 @@ struct heap {
 #define LEAF_FRAMES (1u << LEAF_SHIFT)
 
 struct leaf {
-	_Atomic uint32_t entries[LEAF_FRAMES];	/* id, or owner */
+	_Atomic uint32_t entries[LEAF_FRAMES]; /* id, or owner */
 	_Atomic uint8_t tags[LEAF_FRAMES];
 };
 
@@ -159,13 +159,13 @@ struct zsmalloc {
 	struct tm_records records;
 };
 
-/* --- handles ------------------------------------------------------------- */
+/* --- handles */
 
 struct place {
 	uint64_t first;
 	uint32_t frames;
 	uint32_t start;
-	uint32_t heap;		/* kind * HEAPS + number */
+	uint32_t heap; /* kind * HEAPS + number */
 	bool is_single;
 };
 
@@ -211,7 +211,7 @@ static uint32_t length_of(uint32_t size)
 	return length < LENGTH_MIN ? LENGTH_MIN : length;
 }
 
-/* --- records -------------------------------------------------------------- */
+/* --- records */
 
 static struct run *run_at(const struct zsmalloc *zs, uint32_t id)
 {
@@ -243,7 +243,7 @@ static uint32_t room_for(uint32_t extents)
 	return room < EXTENTS_MAX ? room : EXTENTS_MAX;
 }
 
-/* --- the frame map --------------------------------------------------------- */
+/* --- the frame map */
 
 static uint8_t tag_of(const struct place *at)
 {
@@ -288,7 +288,7 @@ static uint8_t tag_at(const struct zsmalloc *zs, uint64_t frame)
 				    memory_order_relaxed);
 }
 
-/* --- heaps ------------------------------------------------------------------ */
+/* --- heaps */
 
 static struct heap *heap_at(const struct zsmalloc *zs, uint32_t n)
 {
@@ -334,7 +334,7 @@ static uint32_t home_heap(uint32_t flags)
 	return kind * HEAPS + (uint32_t)(self >> 61);
 }
 
-/* --- lists of runs (heap lock held) ----------------------------------------- */
+/* --- lists of runs (heap lock held) */
 
 static bool is_open(const struct run *run)
 {
@@ -461,7 +461,7 @@ static void set_draining(struct zsmalloc *zs, struct heap *heap, uint32_t id,
 	lists_add(zs, heap, id);
 }
 
-/* --- extents (heap lock held) ------------------------------------------------ */
+/* --- extents (heap lock held) */
 
 /* Where the gap before extent @n begins; @n may be count. */
 static uint32_t gap_start(const struct run *run, uint32_t n)
@@ -487,8 +487,7 @@ static uint32_t extent_find(const struct run *run, uint32_t start)
 		base += base[half - 1].start < start ? half : 0;
 		count -= half;
 	}
-	return (uint32_t)(base - run->extents) +
-	       (count && base->start < start);
+	return (uint32_t)(base - run->extents) + (count && base->start < start);
 }
 
 /* Moves the record to a longer one; its new id, or 0 when out of memory. */
@@ -595,9 +594,9 @@ static void extent_remove(struct zsmalloc *zs, struct heap *heap, uint32_t id,
 }
 
 struct fit {
-	uint32_t n;		/* before which extent */
+	uint32_t n; /* before which extent */
 	uint32_t start;
-	uint32_t longest;	/* gap, afterwards */
+	uint32_t longest; /* gap, afterwards */
 };
 
 /* The gap that fits @length best; there must be one that does. */
@@ -653,7 +652,7 @@ static uint64_t place_in(struct zsmalloc *zs, uint32_t heap_number, uint32_t id,
 	return run_handle(run, heap_number, fit.start);
 }
 
-/* --- opening and closing runs ------------------------------------------------ */
+/* --- opening and closing runs */
 
 /*
  * How many frames a run for objects of @length should have: as many as leave
@@ -794,7 +793,7 @@ static uint64_t open_run(struct zsmalloc *zs, uint32_t heap_number,
 	return handle;
 }
 
-/* --- objects of a whole frame: their owner stands in the frame map ---------- */
+/* --- objects of a whole frame: their owner stands in the frame map */
 
 static int single_enter(struct zsmalloc *zs, const struct place *at,
 			uint32_t owner)
@@ -822,7 +821,8 @@ static int single_enter(struct zsmalloc *zs, const struct place *at,
 static uint64_t single_alloc(struct zsmalloc *zs, uint32_t heap_number,
 			     uint32_t owner)
 {
-	struct place at = { .frames = 1, .heap = heap_number,
+	struct place at = { .frames = 1,
+			    .heap = heap_number,
 			    .is_single = true };
 	int64_t first = zs->frames->get(zs->frames->opaque, 1, 0);
 
@@ -850,7 +850,7 @@ static void single_free(struct zsmalloc *zs, const struct place *at)
 	zs->frames->put(zs->frames->opaque, at->first, 1);
 }
 
-/* --- alloc -------------------------------------------------------------------- */
+/* --- alloc */
 
 /* The nearest class from @class on that has runs; CLASSES: none. */
 static uint32_t find_class(const struct heap *heap, uint32_t class)
@@ -926,8 +926,8 @@ static uint64_t zs_alloc(void *instance, uint32_t size, uint32_t owner,
 	if (!size || size > TMEM_FRAME_SIZE)
 		return 0;
 	if (length == FRAME_GRAINS)
-		return flags & TMEM_ALLOC_MOVE ? 0 :
-						 single_alloc(zs, home, owner);
+		return flags & TMEM_ALLOC_MOVE ? 0
+					       : single_alloc(zs, home, owner);
 	/* The kind is the heap number's highest bit: i does not change it. */
 	for (uint32_t i = 0; i < HEAPS && !handle; i++)
 		handle = take_gap(zs, home ^ i, length, owner);
@@ -940,7 +940,7 @@ static uint64_t zs_alloc(void *instance, uint32_t size, uint32_t owner,
 	return handle;
 }
 
-/* --- free --------------------------------------------------------------------- */
+/* --- free */
 
 /* Whether gaps are more than @pct of what is in use (heap lock held). */
 static bool has_gaps(const struct heap *heap, uint32_t pct)
@@ -996,8 +996,7 @@ static void *zs_address(const void *instance, uint64_t handle)
 	const struct zsmalloc *zs = instance;
 	struct place at = handle_read(handle);
 
-	return zs->base + at.first * TMEM_FRAME_SIZE +
-	       (size_t)at.start * GRAIN;
+	return zs->base + at.first * TMEM_FRAME_SIZE + (size_t)at.start * GRAIN;
 }
 
 static void zs_set_owner(void *instance, uint64_t handle, uint32_t owner)
@@ -1020,7 +1019,7 @@ static void zs_set_owner(void *instance, uint64_t handle, uint32_t owner)
 	tm_lock_release(&heap->lock);
 }
 
-/* --- victims -------------------------------------------------------------------- */
+/* --- victims */
 
 /* The objects of a run, but the one at @but (heap lock held). */
 static uint32_t list_objects(struct run *run, uint32_t heap_number,
@@ -1149,7 +1148,7 @@ static uint32_t zs_victims(void *instance, uint64_t near,
 	return 0;
 }
 
-/* --- adopt ------------------------------------------------------------------------ */
+/* --- adopt */
 
 /* Whether alloc() could have made this handle for @size bytes. */
 static bool is_ours(const struct zsmalloc *zs, uint64_t handle, uint32_t size)
@@ -1280,7 +1279,7 @@ static int zs_adopt(void *instance, uint64_t handle, uint32_t size,
 	return adopt_extent(zs, &at, id, length_of(size), owner);
 }
 
-/* --- the rest ----------------------------------------------------------------------- */
+/* --- the rest */
 
 static void stats_add(struct heap *heap, struct tmem_allocator_stats *sum)
 {
@@ -1308,8 +1307,8 @@ static void zs_stats(void *instance, struct tmem_allocator_stats *stats)
 		if (heap_at(zs, n))
 			stats_add(heap_at(zs, n), &sum);
 	tm_lock_acquire(&zs->table_lock);
-	sum.metadata_bytes += tm_frame_map_bytes(&zs->map) +
-			      tm_records_bytes(&zs->records);
+	sum.metadata_bytes +=
+		tm_frame_map_bytes(&zs->map) + tm_records_bytes(&zs->records);
 	tm_lock_release(&zs->table_lock);
 	memcpy(stats, &sum, size < sizeof(sum) ? size : sizeof(sum));
 }
@@ -1345,12 +1344,12 @@ static int zs_create(const struct tmem_host *host,
 	zs->host = host;
 	zs->frames = frames;
 	zs->base = frames->base;
-	zs->frames_max = (uint32_t)(options ? options[0] :
-					      zs_options[0].initial);
+	zs->frames_max =
+		(uint32_t)(options ? options[0] : zs_options[0].initial);
 	tm_lock_init(&zs->table_lock, TM_RANK_ALLOC);
 	tm_records_init(&zs->records, host);
-	err = tm_frame_map_init(&zs->map, host, frames->frame_count,
-				LEAF_SHIFT, sizeof(struct leaf));
+	err = tm_frame_map_init(&zs->map, host, frames->frame_count, LEAF_SHIFT,
+				sizeof(struct leaf));
 	if (err) {
 		tm_lock_destroy(&zs->table_lock);
 		host->free(host->opaque, zs, sizeof(*zs));
