@@ -185,7 +185,8 @@ int tm_pages_walk(const char *path, int (*file)(void *opaque, const char *path),
 	while (err >= 0 && (entry = fts_read(fts))) {
 		switch (entry->fts_info) {
 		case FTS_F:
-			err = file(opaque, entry->fts_path);
+			if (entry->fts_statp->st_size)
+				err = file(opaque, entry->fts_path);
 			break;
 		case FTS_DNR:
 		case FTS_ERR:

@@ -56,7 +56,7 @@ int tm_pages_of_dump(struct tm_pages *pages, const char *path);
  * @file: called for each file; what it answers < 0 ends the walk
  * @opaque: passed to @file
  *
- * Unreadable directories are reported and passed over.
+ * Empty files are passed over; so are unreadable directories, with a message.
  *
  * Return: 0, or a negative errno after a message.
  */
