@@ -498,6 +498,29 @@ START_TEST(any_bytes_may_be_decompressed)
 }
 END_TEST
 
+/* With up to 9 bytes more than it has. */
+static void lengthened(struct rig *rig, const uint8_t *packed, size_t len,
+		       size_t n, uint64_t *seed)
+{
+	struct guarded in = guarded_make(), out = guarded_make();
+
+	for (size_t more = 1; more < 10; more++) {
+		uint8_t *src = guarded_at(&in, HIGH, len + more);
+
+		if (len + more > rig->codec->bound(n))
+			break;
+		memcpy(src, packed, len);
+		for (size_t i = 0; i < more; i++)
+			src[len + i] = (uint8_t)tm_test_random(seed) &
+				       (more & 1 ? 0xff : 0);
+		ck_assert_int_eq(decompress_into(rig, src, len + more,
+						 guarded_at(&out, HIGH, n), n),
+				 -EBADMSG);
+	}
+	guarded_free(&in);
+	guarded_free(&out);
+}
+
 /* Every cut, and every other page size: never anything but exactly n. */
 START_TEST(a_form_is_of_exactly_one_length)
 {
@@ -525,6 +548,7 @@ START_TEST(a_form_is_of_exactly_one_length)
 		ck_assert_int_eq(
 			decompress_into(&rig, packed, len, back, n + 1),
 			-EBADMSG);
+		lengthened(&rig, packed, len, n, &seed);
 		for (size_t cut = 1; cut < len; cut += 1 + len / 40)
 			ck_assert_int_eq(decompress_into(&rig, packed,
 							 len - cut, back, n),
