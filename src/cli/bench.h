@@ -29,6 +29,8 @@
 #include <jansson.h>
 #include <tmem/tmem.h>
 
+#include "pages.h"
+
 #define TM_BENCH_BLOCK_PAGES 256
 #define TM_BENCH_ARMS_MAX 4
 #define TM_BENCH_CODECS_MAX 32
@@ -40,12 +42,11 @@
  * as it is. */
 #define TM_BENCH_WORTH_BYTES (TMEM_PAGE_SIZE - 64)
 
-/* --- pages (bench_pages.c, bench_capture.c) -------------------------------- */
+/* --- pages (bench_pages.c) -------------------------------------------------- */
 
 struct tm_bench_pages {
-	uint8_t *bytes;
+	struct tm_pages all;
 	uint32_t count;
-	uint32_t room;			/* pages that fit @bytes */
 	uint32_t same_filled;		/* among @count */
 	uint32_t *order;		/* the others' numbers */
 	uint32_t order_count;
@@ -59,24 +60,16 @@ struct tm_bench_pages {
 static inline const uint8_t *tm_bench_page(const struct tm_bench_pages *pages,
 					   uint32_t number)
 {
-	return pages->bytes + (size_t)number * TMEM_PAGE_SIZE;
+	return tm_pages_at(&pages->all, number);
 }
 
-/* Is it one 8-byte word over and over? */
-bool tm_bench_is_same_filled(const uint8_t *page);
-
-/* 0, or a negative errno after having said why. At most @count pages, 0: all
- * there are. */
+/* The first @count pages of a dump, as they are. All of these: 0, or a
+ * negative errno after having said why. */
 int tm_bench_pages_read(struct tm_bench_pages *pages, const char *path,
-			uint64_t count);
-/* Room for @room pages; their contents come later. */
-int tm_bench_pages_make(struct tm_bench_pages *pages, uint32_t room);
-/* After the contents are there: which are same-filled, which go to a codec. */
-int tm_bench_pages_sort(struct tm_bench_pages *pages);
-void tm_bench_pages_free(struct tm_bench_pages *pages);
-
+			uint32_t count);
 /* @count different pages of processes of its own and of installed files. */
-int tm_bench_capture(struct tm_bench_pages *pages, uint32_t count);
+int tm_bench_pages_capture(struct tm_bench_pages *pages, uint32_t count);
+void tm_bench_pages_free(struct tm_bench_pages *pages);
 
 /* --- one codec, called directly (bench_raw.c) ------------------------------ */
 
@@ -167,9 +160,8 @@ uint64_t tm_bench_random(uint64_t *state);
 /* --- the program ----------------------------------------------------------- */
 
 struct tm_bench {
-	const char *verb;
-	/* options */
-	bool json;
+	/* options; 0 or NULL: not given */
+	bool is_json;
 	const char *plot_path;
 	const char *pages_path;
 	const char *codec_names;
@@ -177,7 +169,7 @@ struct tm_bench {
 	uint64_t memory_bytes;
 	uint32_t threads;
 	uint32_t rounds;
-	uint32_t count;
+	uint32_t most_pages;
 	/* what they lead to */
 	struct tmem_plugins *plugins;
 	struct tm_bench_codec codecs[TM_BENCH_CODECS_MAX];
@@ -186,10 +178,6 @@ struct tm_bench {
 	uint32_t allocator_count;
 	struct tm_bench_pages pages;
 };
-
-/* "tmem bench VERB: ..." on stderr. */
-void tm_bench_complain(const char *format, ...)
-	__attribute__((format(printf, 1, 2)));
 
 /* The three measurements: 0, or a negative errno after having said why. */
 int tm_bench_codec_run(struct tm_bench *bench);
@@ -209,7 +197,8 @@ struct tm_bench_density {
 	double churn;
 	double free70;
 	double free70_1s;
-	double moves_per_put;
+	double moves_per_put;		/* of the churn */
+	double moves_per_freed;		/* in the second after */
 };
 
 struct tm_bench_gain {
@@ -244,7 +233,7 @@ struct tm_bench_store_result {
 
 /* One codec beside `none`: what the original boasted of. 0: not known. */
 struct tm_bench_history {
-	const struct tm_bench_codec *codec;
+	const char *codec;
 	double cpu_ns;			/* a put and a get, mean */
 	double cpu_none_ns;
 	double cpu_factor;
@@ -264,8 +253,8 @@ struct tm_bench_store {
 int tm_bench_store_open(struct tm_bench_store *store, const char *codec,
 			const char *allocator, uint64_t memory_bytes);
 void tm_bench_store_close(struct tm_bench_store *store);
-int tm_bench_store_stats(struct tm_bench_store *store,
-			 struct tmem_store_stats *stats);
+void tm_bench_store_stats(struct tm_bench_store *store,
+			  struct tmem_store_stats *stats);
 const struct tmem_oid *tm_bench_oid(void);
 
 int tm_bench_store_threads(struct tm_bench *bench,
@@ -273,16 +262,16 @@ int tm_bench_store_threads(struct tm_bench *bench,
 			   struct tm_bench_store_result *result);
 int tm_bench_store_density(struct tm_bench *bench, struct tm_bench_store *store,
 			   struct tm_bench_density *density);
-int tm_bench_store_small(struct tm_bench *bench, uint32_t codec,
-			 const char *allocator, double *object_bytes);
+/* Fills in one_page_object_bytes, with a store of its own. */
+int tm_bench_store_small(struct tm_bench *bench,
+			 struct tm_bench_store_result *result);
+/* Of history->codec, at its default level. */
 int tm_bench_store_history(struct tm_bench *bench, const char *allocator,
-			   const struct tm_bench_codec *codec,
 			   struct tm_bench_history *history);
 
-/* --- results (bench_report.c, bench_plot.c) -------------------------------- */
+/* --- results (bench_report.c) ---------------------------------------------- */
 
-void tm_bench_report_store(const struct tm_bench *bench,
-			   const struct tm_bench_store_result *result);
+void tm_bench_report_store(const struct tm_bench_store_result *result);
 void tm_bench_report_history(const struct tm_bench_history *history,
 			     uint32_t count);
 json_t *tm_bench_json_store(const struct tm_bench_store_result *result);
@@ -294,14 +283,7 @@ void tm_bench_report_head(const struct tm_bench *bench);
 /* Prints it and lets go of it. */
 int tm_bench_json_print(json_t *json);
 
-/* A gnuplot program that reads its data from @data, to bench->plot_path. */
-struct tm_bench_plot {
-	FILE *file;			/* write the program here */
-	int pid;
-	const char *path;
-};
-int tm_bench_plot_open(struct tm_bench_plot *plot, const char *path);
-int tm_bench_plot_close(struct tm_bench_plot *plot);
+/* --plot: 0, or a negative errno after having said why. */
 int tm_bench_plot_store(const char *path,
 			const struct tm_bench_store_result *results,
 			uint32_t count);

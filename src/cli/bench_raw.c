@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "cli.h"
 
 /* The codec writes here what it compresses a page to. */
 #define OUT_BYTES(bound) ((bound) > TMEM_PAGE_SIZE ? (bound) : TMEM_PAGE_SIZE)
@@ -21,7 +22,7 @@ static void host_log(void *opaque, enum tmem_log_level level, const char *text)
 {
 	(void)opaque;
 	if (level <= TMEM_LOG_WARNING)
-		tm_bench_complain("%s", text);
+		tm_cli_error("%s", text);
 }
 
 static uint64_t host_now_ns(void *opaque)
@@ -87,7 +88,7 @@ int tm_bench_raw_open(struct tm_bench_raw *raw,
 	tm_bench_raw_close(raw);
 	err = -ENOMEM;
 out:
-	tm_bench_complain("codec %s: %s", codec->spec, strerror(-err));
+	tm_cli_error("codec %s: %s", codec->spec, strerror(-err));
 	return err;
 }
 
@@ -123,7 +124,7 @@ static int pack_all(struct tm_bench_packed *packed, struct tm_bench_raw *raw,
 		if (raw->table->decompress(raw->context, raw->out, length,
 					   raw->page, TMEM_PAGE_SIZE, 0) ||
 		    memcmp(raw->page, from, TMEM_PAGE_SIZE)) {
-			tm_bench_complain("codec %s changes page %u",
+			tm_cli_error("codec %s changes page %u",
 					  raw->table->name, number);
 			return -EBADMSG;
 		}
@@ -143,7 +144,7 @@ int tm_bench_pack(struct tm_bench_packed *packed, struct tm_bench_raw *raw,
 	if (packed->bytes && packed->length && packed->offset)
 		err = pack_all(packed, raw, pages);
 	else
-		tm_bench_complain("no memory for the packed pages");
+		tm_cli_error("no memory for the packed pages");
 	if (err)
 		tm_bench_packed_free(packed);
 	return err;
