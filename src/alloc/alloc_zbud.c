@@ -51,8 +51,12 @@ extern const struct tmem_allocator tm_allocator_zbud;
  * the frames. */
 #define LONE_MIN 16u
 #define LONE_PCT 10u
-/* victims() names a lone object so often, while it does not go. */
+/* victims() names a lone object so often, while it does not go; then it is
+ * left alone until its frame changes. */
 #define PATIENCE 4u
+#define TRIES_OVER UINT8_MAX
+/* How many frames of a list are looked at for one that is not left alone. */
+#define LOOK_MAX 1024u
 
 enum bud {
 	BUD_FIRST = 0,
@@ -65,7 +69,7 @@ struct entry {
 	uint32_t next;		/* frame + 1; 0 ends a list */
 	uint32_t prev;
 	uint8_t chunks[2];	/* 0: this place is free */
-	uint8_t tries;		/* of victims(); > 0: on the draining list */
+	uint8_t tries;		/* of victims(); see is_draining() */
 	_Atomic uint8_t tag;	/* 1 + heap; read without its lock */
 };
 
@@ -218,9 +222,14 @@ static bool is_lone(const struct entry *entry)
 	       free_chunks(entry);
 }
 
+static bool is_draining(const struct entry *entry)
+{
+	return entry->tries && entry->tries != TRIES_OVER;
+}
+
 static uint32_t list_head(const struct heap *heap, const struct entry *entry)
 {
-	if (entry->tries)
+	if (is_draining(entry))
 		return atomic_load_explicit(&heap->draining,
 					    memory_order_relaxed);
 	return heap->lists[free_chunks(entry)];
@@ -233,7 +242,7 @@ static void list_set_head(struct heap *heap, const struct entry *entry,
 	uint64_t listed = atomic_load_explicit(&heap->listed,
 					       memory_order_relaxed);
 
-	if (entry->tries) {
+	if (is_draining(entry)) {
 		atomic_store_explicit(&heap->draining, head,
 				      memory_order_relaxed);
 		return;
@@ -254,7 +263,7 @@ static void list_add(struct zbud *zbud, struct heap *heap, uint64_t frame)
 	if (head)
 		entry_at(zbud, head - 1)->prev = (uint32_t)frame + 1;
 	list_set_head(heap, entry, (uint32_t)frame + 1);
-	if (!entry->tries)
+	if (!is_draining(entry))
 		heap->lone++;
 }
 
@@ -267,7 +276,7 @@ static void list_remove(struct zbud *zbud, struct heap *heap,
 		entry_at(zbud, entry->prev - 1)->next = entry->next;
 	else
 		list_set_head(heap, entry, entry->next);
-	if (!entry->tries)
+	if (!is_draining(entry))
 		heap->lone--;
 }
 
@@ -570,13 +579,40 @@ static uint32_t list_draining(struct zbud *zbud, uint32_t heap_number,
 		struct entry *entry = entry_at(zbud, id - 1);
 		uint32_t next = entry->next;
 
-		if (++entry->tries > PATIENCE)
-			set_tries(zbud, heap, id - 1, 0);
-		else
+		if (entry->tries == PATIENCE) {
+			set_tries(zbud, heap, id - 1, TRIES_OVER);
+		} else {
+			entry->tries++;
 			out[count++] = lone_victim(zbud, heap_number, id);
+		}
 		id = next;
 	}
 	return count;
+}
+
+/* The smallest lone object that is not left alone, as far as can be seen
+ * quickly, if it finds a place beside another one; 0: none. */
+static uint32_t pick_lone(const struct zbud *zbud, const struct heap *heap)
+{
+	uint64_t listed = atomic_load_explicit(&heap->listed,
+					       memory_order_relaxed);
+	uint32_t looks = 0;
+
+	while (listed && is_pairable(zbud, heap)) {
+		uint32_t most = 63 - (uint32_t)__builtin_clzll(listed);
+		uint32_t id = heap->lists[most];
+
+		/* It must fit beside one of the others. */
+		if (!find_lone(heap, CHUNKS - most))
+			return 0;
+		for (; id && looks < LOOK_MAX; looks++) {
+			if (!entry_at(zbud, id - 1)->tries)
+				return id;
+			id = entry_at(zbud, id - 1)->next;
+		}
+		listed &= ~(UINT64_C(1) << most);
+	}
+	return 0;
 }
 
 /* Small lone objects, as long as each leaves another one to go to. */
@@ -589,15 +625,11 @@ static uint32_t victims_of(struct zbud *zbud, uint32_t heap_number,
 
 	tm_lock_acquire(&heap->lock);
 	count = list_draining(zbud, heap_number, out, max);
-	places = heap->lone / 2;
-	while (count < max) {
-		uint64_t listed = atomic_load_explicit(&heap->listed,
-						       memory_order_relaxed);
-		uint32_t id;
+	for (places = heap->lone / 2; places && count < max; places--) {
+		uint32_t id = pick_lone(zbud, heap);
 
-		if (!places-- || !is_pairable(zbud, heap))
+		if (!id)
 			break;
-		id = heap->lists[63 - __builtin_clzll(listed)];
 		set_tries(zbud, heap, id - 1, 1);
 		out[count++] = lone_victim(zbud, heap_number, id);
 	}

@@ -90,8 +90,8 @@ extern const struct tmem_allocator tm_allocator_zsmalloc;
 #define GAPS_FEW (8u * FRAME_GRAINS)
 /* victims() names the objects of one run so often, while none of them goes. */
 #define PATIENCE 4u
-/* How many runs of one list are looked at for a better one. */
-#define LOOK_MAX 64u
+/* How many runs are looked at for one that can be emptied. */
+#define LOOK_MAX 256u
 
 struct extent {
 	uint16_t start;		/* grains */

@@ -245,6 +245,6 @@ int tm_client_destroy(struct tm_client *client)
 int tm_client_set_frozen(struct tm_client *client, bool frozen)
 {
 	atomic_store(&client->is_frozen, frozen);
-	tm_quiesce(client->store, NULL);
+	tm_quiesce(client->store);
 	return 0;
 }

@@ -144,7 +144,9 @@ bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 	uint64_t state;
 	bool is_empty;
 
-	if (!slice || tm_slice_lookup(&context->nodes, slice, index,
+	/* What is dead is the reaper's: its bills are credited already. */
+	if (spot->pool->is_dead || !slice ||
+	    tm_slice_lookup(&context->nodes, slice, index,
 				      &store->descriptor_table) !=
 			      spot->number) {
 		tm_lock_release(&spot->shard->lock);

@@ -154,6 +154,16 @@ static struct tm_pool *make_pool(struct tm_client *client, int id,
 	return pool;
 }
 
+static bool make_room(struct tm_client *client)
+{
+	struct tm_context *context = tm_enter(client->store);
+	bool made = context && tm_make_room(context, client);
+
+	if (context)
+		tm_leave(context);
+	return made;
+}
+
 static int create(struct tm_client *client, uint32_t flags,
 		  const struct tmem_uuid *uuid)
 {
@@ -170,10 +180,11 @@ static int create(struct tm_client *client, uint32_t flags,
 	id = lowest_free_id(client);
 	if (id < 0)
 		return id;
-	if (!pool)
+	while (!pool) {
 		pool = make_pool(client, id, flags, uuid);
-	if (!pool)
-		return -ENOMEM;
+		if (!pool && !make_room(client))
+			return -ENOMEM;
+	}
 	pool->members++;
 	atomic_store(&client->pools[id], pool);
 	return id;

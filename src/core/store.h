@@ -336,9 +336,9 @@ void tm_contexts_destroy(struct tm_store *store);
  * contexts. */
 struct tm_context *tm_enter(struct tm_store *store);
 void tm_leave(struct tm_context *context);
-/* Returns when everyone who was inside at the call has left. Called with no
- * context of the caller's own, except @self (or NULL). */
-void tm_quiesce(struct tm_store *store, const struct tm_context *self);
+/* Returns when everyone who was inside at the call has left. Not to be called
+ * from inside: two who did would wait for each other. */
+void tm_quiesce(struct tm_store *store);
 /* Gives every context what it needs for the codec in @slot; 0 or -ENOMEM. */
 int tm_contexts_add_codec(struct tm_store *store, uint32_t slot);
 
@@ -484,12 +484,11 @@ uint32_t tm_compact(struct tm_context *context, uint32_t max);
 /* Moves one object; false when it is pinned, gone, or there is no room. */
 bool tm_move(struct tm_context *context, uint32_t allocator,
 	     const struct tmem_victim *victim);
-/* Frees up to @max dead pages; true when there is more to do. Does nothing
- * while another thread reaps. */
+/* Frees up to @max dead pages; true when there were any. */
 bool tm_reap(struct tm_context *context, uint32_t max);
 /* Frees the slots of pools and clients that are reaped, once nobody can be
  * looking at them. Called outside of operations. */
-bool tm_reap_slots(struct tm_store *store, const struct tm_context *self);
+bool tm_reap_slots(struct tm_store *store);
 void tm_reap_object(struct tm_store *store, uint32_t number);
 void tm_reap_pool(struct tm_store *store, struct tm_pool *pool);
 

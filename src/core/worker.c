@@ -96,11 +96,12 @@ int tm_store_step(struct tm_store *store)
 		return 0;
 	if (store->has_dead || store->dead_clients)
 		more |= tm_reap(context, REAP_BATCH);
-	more |= tm_reap_slots(store, context);
 	more |= evict_ahead(context);
 	more |= compact(context);
 	context->wants_compaction = false;
 	tm_leave(context);
+	/* Waits for others to leave, so not from inside. */
+	more |= tm_reap_slots(store);
 	more |= trim(store);
 	return more;
 }
