@@ -25,7 +25,7 @@
 struct figure {
 	const char *name;
 	const char *label;
-	const char *format;
+	int decimals;
 	size_t value;
 	size_t raw;		/* its baseline, or NOWHERE */
 	size_t judged;		/* what the budget is about */
@@ -33,32 +33,32 @@ struct figure {
 };
 
 static const struct figure figures[] = {
-	{ "put", "put, ns", "%.0f", AT(put.ns), AT(raw_compress.ns),
+	{ "put", "put, ns", 0, AT(put.ns), AT(raw_compress.ns),
 	  AT(put.ratio), AT(put) },
-	{ "put_unstable", "put with the guest copy, ns", "%.0f",
+	{ "put_unstable", "put with the guest copy, ns", 0,
 	  AT(put_unstable.ns), AT(raw_compress.ns), AT(put_unstable.ratio),
 	  AT(put_unstable) },
-	{ "get", "get, check included, ns", "%.0f", AT(get.ns),
+	{ "get", "get, check included, ns", 0, AT(get.ns),
 	  AT(raw_decompress.ns), AT(get.ratio), AT(get) },
-	{ "same_filled_put", "same-filled put, ns", "%.0f",
+	{ "same_filled_put", "same-filled put, ns", 0,
 	  AT(same_filled_put_ns), NOWHERE, AT(same_filled_put_ns), NOWHERE },
-	{ "same_filled_get", "same-filled get, ns", "%.0f",
+	{ "same_filled_get", "same-filled get, ns", 0,
 	  AT(same_filled_get_ns), NOWHERE, AT(same_filled_get_ns), NOWHERE },
-	{ "put_gain", "put, all threads to one", "%.2f", AT(put_gain.store),
+	{ "put_gain", "put, all threads to one", 2, AT(put_gain.store),
 	  AT(put_gain.raw), AT(put_gain.ratio), NOWHERE },
-	{ "get_gain", "get, all threads to one", "%.2f", AT(get_gain.store),
+	{ "get_gain", "get, all threads to one", 2, AT(get_gain.store),
 	  AT(get_gain.raw), AT(get_gain.ratio), NOWHERE },
-	{ "static", "density, filled", "%.4f", AT(density.fill), NOWHERE,
+	{ "static", "density, filled", 4, AT(density.fill), NOWHERE,
 	  AT(density.fill), NOWHERE },
-	{ "churn", "density, overwritten 4 times", "%.4f", AT(density.churn),
+	{ "churn", "density, overwritten 4 times", 4, AT(density.churn),
 	  NOWHERE, AT(density.churn), NOWHERE },
-	{ "free70", "density, 70 % just flushed", "%.4f", AT(density.free70),
+	{ "free70", "density, 70 % just flushed", 4, AT(density.free70),
 	  NOWHERE, AT(density.free70), NOWHERE },
-	{ "free70_1s", "density, 1 s later", "%.4f", AT(density.free70_1s),
+	{ "free70_1s", "density, 1 s later", 4, AT(density.free70_1s),
 	  NOWHERE, AT(density.free70_1s), NOWHERE },
-	{ "overhead", "overhead", "%.4f", AT(overhead), NOWHERE, AT(overhead),
+	{ "overhead", "overhead", 4, AT(overhead), NOWHERE, AT(overhead),
 	  NOWHERE },
-	{ "one_page_object", "object of one page, bytes", "%.0f",
+	{ "one_page_object", "object of one page, bytes", 0,
 	  AT(one_page_object_bytes), NOWHERE, AT(one_page_object_bytes),
 	  NOWHERE },
 };
@@ -142,18 +142,15 @@ static void add_figure(struct tm_report *report, const struct figure *f,
 {
 	const struct budget *budget = find_budget(result, f);
 	double judged = value_at(result, f->judged);
-	char text[32];
 
 	tm_report_cell(report, "%s", f->label);
-	snprintf(text, sizeof(text), f->format, value_at(result, f->value));
-	tm_report_cell(report, "%s", text);
+	tm_report_cell(report, "%.*f", f->decimals, value_at(result, f->value));
 	if (f->raw == NOWHERE) {
 		tm_report_cell(report, "%s", "");
 		tm_report_cell(report, "%s", "");
 	} else {
-		snprintf(text, sizeof(text), f->format,
-			 value_at(result, f->raw));
-		tm_report_cell(report, "%s", text);
+		tm_report_cell(report, "%.*f", f->decimals,
+			       value_at(result, f->raw));
 		tm_report_cell(report, "%.3f", judged);
 	}
 	if (f->spread == NOWHERE)
