@@ -45,6 +45,8 @@
 #define TM_SHARDS 16
 #define TM_CACHE_LINE 64
 #define TM_AUTH_MAX 16
+/* After so many frees by one context, compaction has another look. */
+#define TM_COMPACTION_FREES 1024
 
 /* What a page costs beyond its stored bytes: descriptor, index, allocator's
  * owner word; and for an ephemeral one its place in the LRU list. */
@@ -177,6 +179,7 @@ struct tm_context {
 	uint32_t number;
 	uint32_t sample;
 	bool wants_compaction;	/* a free() said that moving would pay */
+	_Atomic uint32_t frees;	/* places freed; wraps */
 	struct tm_store *store;
 	struct tm_magazine nodes;
 	struct tm_magazine slices;
@@ -244,9 +247,10 @@ struct tm_store {
 	/* background work */
 	pthread_t worker;
 	bool has_worker;
-	_Atomic bool worker_stop;
+	_Atomic uint32_t worker_stop;	/* futex */
 	_Atomic uint32_t worker_wake;	/* futex */
 	_Atomic uint32_t compaction_debt;	/* hint from free() */
+	_Atomic bool compaction_due;	/* much was freed since the last time */
 	_Atomic bool is_short;		/* hint: a reservation of frames failed */
 
 	/* racy statistics */
