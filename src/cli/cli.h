@@ -130,9 +130,7 @@ int tm_cli_store_open(const struct tm_cli_store *options,
 		      uint64_t memory_bytes, uint64_t flags,
 		      struct tmem_store **store);
 
-/* The verbs, in the order of `tmem --help`; ends with a NULL name. */
-extern const struct tm_cli_verb tm_cli_verbs[];
-
+/* The verbs; main.c lists them. */
 extern const struct tm_cli_verb tm_cli_estimate;
 extern const struct tm_cli_verb tm_cli_capture;
 extern const struct tm_cli_verb tm_cli_replay;

@@ -14,8 +14,9 @@
  * The copy is made under the lock, so that the page can neither be freed nor
  * replaced meanwhile; it is a page at most.
  *
- * It rides on operations that freed something, two moves at a time, and runs
- * in the background: nobody has to ask for it.
+ * It rides on operations that freed something, two moves at a time, when the
+ * allocator says that much is to be gained; and runs in the background, to the
+ * end, when a storm of frees has passed: nobody has to ask for it.
  */
 #include <config.h>
 
@@ -136,8 +137,11 @@ uint32_t tm_compact(struct tm_context *context, uint32_t max)
 		for (uint32_t i = 0; i < count; i++)
 			moved += tm_move(context, slot, &victims[i]);
 	}
-	if (!found)
+	if (!found) {
 		atomic_store_explicit(&store->compaction_debt, 0,
 				      memory_order_relaxed);
+		atomic_store_explicit(&store->compaction_due, false,
+				      memory_order_relaxed);
+	}
 	return moved;
 }

@@ -131,15 +131,13 @@ void tm_leave(struct tm_context *context)
 	atomic_store_explicit(&context->is_busy, 0, memory_order_release);
 }
 
-void tm_quiesce(struct tm_store *store, const struct tm_context *self)
+void tm_quiesce(struct tm_store *store)
 {
 	atomic_thread_fence(memory_order_seq_cst);
 	for (uint32_t i = 0; i < store->context_count; i++) {
 		struct tm_context *context = &store->contexts[i];
 		uint32_t entries = atomic_load(&context->entries);
 
-		if (context == self)
-			continue;
 		while (atomic_load(&context->is_busy) &&
 		       atomic_load(&context->entries) == entries)
 			sched_yield();

@@ -124,6 +124,9 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 {
 	struct tm_store *store = context->store;
 
+	/* Idle frames are no use to whoever needs memory for records. */
+	if (tm_arena_trim(&store->arena, store->arena.idle_frames / 2))
+		return true;
 	if (store->has_dead && tm_reap(context, REAP_BATCH))
 		return true;
 	if (store->compaction_debt && tm_compact(context, MOVE_BATCH))
@@ -135,4 +138,12 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 		return true;
 	}
 	return tm_compact(context, MOVE_BATCH) > 0;
+}
+
+/* More than a client or a pool costs, with what their tables grow by. */
+#define WAY_BYTES (UINT64_C(32) << 10)
+
+bool tm_make_way(struct tm_store *store)
+{
+	return tm_store_evict(store, WAY_BYTES) > 0;
 }

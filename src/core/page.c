@@ -144,7 +144,9 @@ bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 	uint64_t state;
 	bool is_empty;
 
-	if (!slice || tm_slice_lookup(&context->nodes, slice, index,
+	/* What is dead is the reaper's: its bills are credited already. */
+	if (spot->pool->is_dead || !slice ||
+	    tm_slice_lookup(&context->nodes, slice, index,
 				      &store->descriptor_table) !=
 			      spot->number) {
 		tm_lock_release(&spot->shard->lock);
@@ -361,7 +363,15 @@ void tm_place_free(struct tm_context *context, uint64_t place)
 	uint32_t debt = tm_allocator_free(
 		store->allocators[tm_place_allocator(place)],
 		tm_place_handle(place));
+	uint32_t frees = atomic_load_explicit(&context->frees,
+					      memory_order_relaxed) + 1;
 
+	atomic_store_explicit(&context->frees, frees, memory_order_relaxed);
+	if (frees % TM_COMPACTION_FREES == 0) {
+		atomic_store_explicit(&store->compaction_due, true,
+				      memory_order_relaxed);
+		tm_worker_wake(store);
+	}
 	context->wants_compaction = debt > 0;
 	if (atomic_load_explicit(&store->compaction_debt,
 				 memory_order_relaxed) != debt)

@@ -154,6 +154,16 @@ static struct tm_pool *make_pool(struct tm_client *client, int id,
 	return pool;
 }
 
+static bool make_room(struct tm_client *client)
+{
+	struct tm_context *context = tm_enter(client->store);
+	bool made = context && tm_make_room(context, client);
+
+	if (context)
+		tm_leave(context);
+	return made;
+}
+
 static int create(struct tm_client *client, uint32_t flags,
 		  const struct tmem_uuid *uuid)
 {
@@ -170,10 +180,11 @@ static int create(struct tm_client *client, uint32_t flags,
 	id = lowest_free_id(client);
 	if (id < 0)
 		return id;
-	if (!pool)
+	while (!pool) {
 		pool = make_pool(client, id, flags, uuid);
-	if (!pool)
-		return -ENOMEM;
+		if (!pool && !make_room(client))
+			return -ENOMEM;
+	}
 	pool->members++;
 	atomic_store(&client->pools[id], pool);
 	return id;
@@ -182,6 +193,7 @@ static int create(struct tm_client *client, uint32_t flags,
 int tm_pool_create(struct tm_client *client, uint32_t flags,
 		   const struct tmem_uuid *uuid)
 {
+	int attempts = TM_WAY_ATTEMPTS;
 	int result;
 
 	if (flags & ~(TMEM_POOL_PERSISTENT | TMEM_POOL_SHARED))
@@ -190,9 +202,11 @@ int tm_pool_create(struct tm_client *client, uint32_t flags,
 		return -EPERM;
 	if ((flags & TMEM_POOL_SHARED) ? !uuid_is_allowed(uuid) : !!uuid)
 		return -EINVAL;
-	tm_lock_acquire(&client->store->control);
-	result = create(client, flags, uuid);
-	tm_lock_release(&client->store->control);
+	do {
+		tm_lock_acquire(&client->store->control);
+		result = create(client, flags, uuid);
+		tm_lock_release(&client->store->control);
+	} while (result == -ENOMEM && attempts-- && tm_make_way(client->store));
 	return result;
 }
 

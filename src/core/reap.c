@@ -16,8 +16,7 @@
  * A slot (of a pool, a client) is reused only after nobody can be inside the
  * store with a pointer to it any more.
  *
- * Locks: reap_lock is held by whoever reaps; operations only try it. dead_lock
- * guards the lists.
+ * Locks: reap_lock is held by whoever reaps; dead_lock guards the lists.
  */
 #include <config.h>
 
@@ -188,8 +187,7 @@ bool tm_reap(struct tm_context *context, uint32_t max)
 	uint32_t freed = 0;
 	bool did = false;
 
-	if (!tm_lock_try(&store->reap_lock))
-		return false;
+	tm_lock_acquire(&store->reap_lock);
 	atomic_store(&store->has_dead, false);
 	while (freed < max) {
 		uint32_t number = pop_object(store);
@@ -257,8 +255,8 @@ static bool owns_pools(struct tm_store *store, const struct tm_client *client)
 	return found;
 }
 
-static bool reap_client_slot(struct tm_store *store,
-			     const struct tm_context *self, uint32_t slot)
+static bool reap_client_slot(struct tm_store *store, uint32_t slot)
+	TM_REQUIRES(store->control)
 {
 	struct tm_client *client = store->clients[slot];
 
@@ -266,7 +264,7 @@ static bool reap_client_slot(struct tm_store *store,
 	    owns_pools(store, client))
 		return false;
 	atomic_store(&store->clients[slot], NULL);
-	tm_quiesce(store, self);
+	tm_quiesce(store);
 	atomic_store_explicit(&client->record->state, TM_RECORD_FREE,
 			      memory_order_release);
 	tm_client_free(client);
@@ -275,7 +273,7 @@ static bool reap_client_slot(struct tm_store *store,
 	return true;
 }
 
-bool tm_reap_slots(struct tm_store *store, const struct tm_context *self)
+bool tm_reap_slots(struct tm_store *store)
 {
 	struct tm_pool *pool;
 	bool did = false;
@@ -284,7 +282,7 @@ bool tm_reap_slots(struct tm_store *store, const struct tm_context *self)
 		struct tm_pool_record *record =
 			tm_table_at(&store->pool_table, pool->slot);
 
-		tm_quiesce(store, self);
+		tm_quiesce(store);
 		atomic_store_explicit(&record->state, TM_RECORD_FREE,
 				      memory_order_release);
 		tm_table_give(&store->pool_table, &pool->slot, 1);
@@ -293,7 +291,7 @@ bool tm_reap_slots(struct tm_store *store, const struct tm_context *self)
 	if (store->dead_clients) {
 		tm_lock_acquire(&store->control);
 		for (uint32_t i = 1; i < store->client_high; i++)
-			did |= reap_client_slot(store, self, i);
+			did |= reap_client_slot(store, i);
 		tm_lock_release(&store->control);
 	}
 	return did;

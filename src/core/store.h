@@ -45,6 +45,8 @@
 #define TM_SHARDS 16
 #define TM_CACHE_LINE 64
 #define TM_AUTH_MAX 16
+/* After so many frees by one context, compaction has another look. */
+#define TM_COMPACTION_FREES 1024
 
 /* What a page costs beyond its stored bytes: descriptor, index, allocator's
  * owner word; and for an ephemeral one its place in the LRU list. */
@@ -177,6 +179,7 @@ struct tm_context {
 	uint32_t number;
 	uint32_t sample;
 	bool wants_compaction;	/* a free() said that moving would pay */
+	_Atomic uint32_t frees;	/* places freed; wraps */
 	struct tm_store *store;
 	struct tm_magazine nodes;
 	struct tm_magazine slices;
@@ -244,9 +247,10 @@ struct tm_store {
 	/* background work */
 	pthread_t worker;
 	bool has_worker;
-	_Atomic bool worker_stop;
+	_Atomic uint32_t worker_stop;	/* futex */
 	_Atomic uint32_t worker_wake;	/* futex */
 	_Atomic uint32_t compaction_debt;	/* hint from free() */
+	_Atomic bool compaction_due;	/* much was freed since the last time */
 	_Atomic bool is_short;		/* hint: a reservation of frames failed */
 
 	/* racy statistics */
@@ -336,9 +340,9 @@ void tm_contexts_destroy(struct tm_store *store);
  * contexts. */
 struct tm_context *tm_enter(struct tm_store *store);
 void tm_leave(struct tm_context *context);
-/* Returns when everyone who was inside at the call has left. Called with no
- * context of the caller's own, except @self (or NULL). */
-void tm_quiesce(struct tm_store *store, const struct tm_context *self);
+/* Returns when everyone who was inside at the call has left. Not to be called
+ * from inside: two who did would wait for each other. */
+void tm_quiesce(struct tm_store *store);
 /* Gives every context what it needs for the codec in @slot; 0 or -ENOMEM. */
 int tm_contexts_add_codec(struct tm_store *store, uint32_t slot);
 
@@ -471,6 +475,10 @@ bool tm_quota_admits(struct tm_store *store, const struct tm_client *client);
 /* Makes some room on behalf of @client (NULL: the store's); false when nothing
  * could be had. */
 bool tm_make_room(struct tm_context *context, struct tm_client *client);
+/* Makes memory, not only frames, for a client or a pool; false when there is
+ * nothing left to evict. No lock held. */
+bool tm_make_way(struct tm_store *store);
+#define TM_WAY_ATTEMPTS 8
 /* @bytes of reservations, in memory that they may need. */
 uint64_t tm_quota_memory_bytes(const struct tm_store *store, uint64_t bytes);
 /* Evicts @client's own oldest page; false when it has none. */
@@ -484,12 +492,11 @@ uint32_t tm_compact(struct tm_context *context, uint32_t max);
 /* Moves one object; false when it is pinned, gone, or there is no room. */
 bool tm_move(struct tm_context *context, uint32_t allocator,
 	     const struct tmem_victim *victim);
-/* Frees up to @max dead pages; true when there is more to do. Does nothing
- * while another thread reaps. */
+/* Frees up to @max dead pages; true when there were any. */
 bool tm_reap(struct tm_context *context, uint32_t max);
 /* Frees the slots of pools and clients that are reaped, once nobody can be
  * looking at them. Called outside of operations. */
-bool tm_reap_slots(struct tm_store *store, const struct tm_context *self);
+bool tm_reap_slots(struct tm_store *store);
 void tm_reap_object(struct tm_store *store, uint32_t number);
 void tm_reap_pool(struct tm_store *store, struct tm_pool *pool);
 

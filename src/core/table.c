@@ -86,7 +86,7 @@ static uint32_t next_ready(const struct tm_table *table)
 	TM_REQUIRES(table->lock)
 {
 	uint32_t page = TMEM_PAGE_SIZE / table->element_size;
-	uint32_t more = table->ready / 16 / page * page;
+	uint32_t more = table->ready / 64 / page * page;
 
 	if (more < page)
 		more = page;
@@ -122,7 +122,8 @@ uint32_t tm_table_take(struct tm_table *table, uint32_t *out, uint32_t count)
 	tm_lock_acquire(&table->lock);
 	while (got < count && table->free_head) {
 		out[got++] = table->free_head;
-		table->free_head = *link_of(table, table->free_head);
+		table->free_head = __atomic_load_n(
+			link_of(table, table->free_head), __ATOMIC_RELAXED);
 		table->free_count--;
 	}
 	while (got < count) {
@@ -139,7 +140,9 @@ void tm_table_give(struct tm_table *table, const uint32_t *numbers,
 {
 	tm_lock_acquire(&table->lock);
 	for (uint32_t i = 0; i < count; i++) {
-		*link_of(table, numbers[i]) = table->free_head;
+		/* Somebody with a stale number may be looking. */
+		__atomic_store_n(link_of(table, numbers[i]), table->free_head,
+				 __ATOMIC_RELAXED);
 		table->free_head = numbers[i];
 	}
 	table->free_count += count;

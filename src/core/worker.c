@@ -19,6 +19,7 @@
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store.h"
@@ -26,6 +27,9 @@
 #define REAP_BATCH 512
 #define MOVE_BATCH 64
 #define EVICT_ROUNDS 8
+/* A storm of frees has passed when none came for so long, or is endless. */
+#define PAUSE_MS 20
+#define PAUSES_MAX 10
 
 enum { AWAKE = 0, ASLEEP = 1 };
 
@@ -83,8 +87,17 @@ static bool trim(struct tm_store *store)
 
 static bool compact(struct tm_context *context)
 {
-	return context->store->compaction_debt &&
-	       tm_compact(context, MOVE_BATCH) > 0;
+	const struct tm_store *store = context->store;
+
+	uint32_t moved = 0, more;
+
+	if (!store->compaction_debt && !store->compaction_due)
+		return false;
+	do {
+		more = tm_compact(context, MOVE_BATCH);
+		moved += more;
+	} while (more && moved < MOVE_BATCH);
+	return moved > 0;
 }
 
 int tm_store_step(struct tm_store *store)
@@ -96,26 +109,59 @@ int tm_store_step(struct tm_store *store)
 		return 0;
 	if (store->has_dead || store->dead_clients)
 		more |= tm_reap(context, REAP_BATCH);
-	more |= tm_reap_slots(store, context);
 	more |= evict_ahead(context);
 	more |= compact(context);
 	context->wants_compaction = false;
 	tm_leave(context);
+	/* Waits for others to leave, so not from inside. */
+	more |= tm_reap_slots(store);
 	more |= trim(store);
 	return more;
+}
+
+static uint32_t count_frees(const struct tm_store *store)
+{
+	uint32_t frees = 0;
+
+	for (uint32_t i = 0; i < store->context_count; i++)
+		frees += atomic_load_explicit(&store->contexts[i].frees,
+					      memory_order_relaxed);
+	return frees;
+}
+
+/* Who frees much is often not done: what is moved now may be freed next. */
+static void let_storm_pass(struct tm_store *store)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000 };
+	uint32_t before = count_frees(store), now;
+
+	for (int i = 0; i < PAUSES_MAX && !store->worker_stop; i++) {
+		syscall(SYS_futex, &store->worker_stop,
+			FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, &pause, NULL, 0);
+		now = count_frees(store);
+		if (now == before || store->has_dead || store->is_short)
+			return;
+		before = now;
+	}
 }
 
 static void *worker(void *opaque)
 {
 	struct tm_store *store = opaque;
+	bool storm_passed = false;
 
 	while (!atomic_load(&store->worker_stop)) {
+		if (store->compaction_due && !storm_passed) {
+			let_storm_pass(store);
+			storm_passed = true;
+		}
 		if (tm_store_step(store))
 			continue;
+		storm_passed = false;
 		atomic_store(&store->worker_wake, ASLEEP);
 		/* Whoever left work before it was seen asleep woke nobody. */
 		if (atomic_load(&store->worker_stop) || store->has_dead ||
-		    store->is_short) {
+		    store->is_short || store->compaction_due) {
 			atomic_store(&store->worker_wake, AWAKE);
 			continue;
 		}
@@ -144,7 +190,8 @@ void tm_worker_stop(struct tm_store *store)
 {
 	if (!store->has_worker)
 		return;
-	atomic_store(&store->worker_stop, true);
+	atomic_store(&store->worker_stop, 1);
+	futex(&store->worker_stop, FUTEX_WAKE, INT_MAX);
 	atomic_store(&store->worker_wake, AWAKE);
 	futex(&store->worker_wake, FUTEX_WAKE, INT_MAX);
 	pthread_join(store->worker, NULL);

@@ -14,8 +14,8 @@ extern const struct tmem_codec tm_codec_lz4;
 extern const struct tmem_codec tm_codec_zlib;
 extern const struct tmem_codec tm_codec_zstd;
 extern const struct tmem_codec tm_codec_none;
-extern const struct tmem_allocator tm_allocator_zbud;
 extern const struct tmem_allocator tm_allocator_zsmalloc;
+extern const struct tmem_allocator tm_allocator_zbud;
 
 const struct tmem_codec *const tm_builtin_codecs[] = {
 #ifdef HAVE_LZ4
