@@ -363,8 +363,11 @@ int tm_store_set_allocator(struct tm_store *store, const char *allocator)
 
 	tm_lock_acquire(&store->control);
 	err = tm_allocator_slot_open(store, allocator, &slot);
-	if (!err)
+	if (!err) {
+		store->overhead_pct =
+			tm_allocator_overhead_pct(store, allocator);
 		atomic_store(&store->allocator, slot);
+	}
 	tm_lock_release(&store->control);
 	return err;
 }

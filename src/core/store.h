@@ -224,6 +224,7 @@ struct tm_store {
 	/* what new pages get: slots */
 	_Atomic uint32_t codec;		/* 0: stored as they are */
 	_Atomic uint32_t allocator;
+	_Atomic uint32_t overhead_pct;	/* of that allocator */
 	/* filled under control, before the slot is used */
 	struct tm_codec_slot codecs[TM_CODECS_MAX];
 	struct tm_allocator *_Atomic allocators[TM_ALLOCATORS_MAX];
@@ -540,6 +541,8 @@ int tm_allocator_slot_open(struct tm_store *store, const char *name,
 int tm_codec_slot_reopen(struct tm_store *store, uint32_t slot);
 int tm_allocator_slot_reopen(struct tm_store *store, uint32_t slot);
 void tm_slots_close(struct tm_store *store);
+/* Memory for so many billed bytes, at worst, as far as sizes matter. */
+uint32_t tm_allocator_overhead_pct(struct tm_store *store, const char *name);
 /* Takes the client out of its pool number @id; the last one ends it. Control lock
  * held. 0 or -ENOENT. */
 int tm_pool_leave(struct tm_client *client, int id);
