@@ -98,8 +98,12 @@ void tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
 	store_counts(store, stats);
 	name_plugins(store, stats);
 	tm_lock_release(&store->control);
-	stats->memory_bytes = store->memory.limit_bytes;
 	stats->used_bytes = store->memory.used_bytes;
+	/* Beyond a limit that was lowered nothing is granted, so that use only
+	 * comes down, and what is in force with it. */
+	stats->memory_bytes = store->memory.limit_bytes;
+	if (stats->memory_bytes < stats->used_bytes)
+		stats->memory_bytes = stats->used_bytes;
 	stats->arena_bytes = store->arena.used_frames * TMEM_FRAME_SIZE;
 	stats->idle_bytes = store->arena.idle_frames * TMEM_FRAME_SIZE;
 	stats->metadata_bytes = stats->used_bytes - stats->arena_bytes -

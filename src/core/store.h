@@ -234,7 +234,6 @@ struct tm_store {
 	_Atomic uint32_t client_high;	/* slots below may be in use */
 	_Atomic uint64_t weight_sum;
 	_Atomic uint32_t reserved_clients;
-	uint64_t memory_target_bytes;
 
 	struct tm_lock reap_lock;	/* held by whoever reaps */
 	struct tm_lock dead_lock;
