@@ -59,13 +59,13 @@ static int get_noise(struct tmem_client *client, int pool, uint32_t index)
 }
 
 /* Persistent pages until no more go in. */
-static uint32_t flood(struct tmem_store *store, struct tmem_client *client,
+static uint32_t flood(const struct tm_test_store *t, struct tmem_client *client,
 		      int pool)
 {
 	uint32_t i = 0;
 
 	while (put_noise(client, pool, i) == TMEM_PUT_STORED) {
-		tm_test_within_limit(store);
+		tm_test_within_limit(t);
 		i++;
 	}
 	return i;
@@ -90,7 +90,7 @@ START_TEST(limit_is_never_exceeded)
 		tm_test_open(&t);
 		pools[0] = tm_test_pool(t.client, 0);
 		pools[1] = tm_test_pool(t.client, PERSISTENT);
-		tm_test_within_limit(t.store);
+		tm_test_within_limit(&t);
 		for (int i = 0; i < 20000; i++) {
 			uint64_t r = tm_test_random(&random);
 			struct tmem_oid oid = tm_oid(r % 16);
@@ -104,7 +104,7 @@ START_TEST(limit_is_never_exceeded)
 			else
 				tm_test_put(t.client, pool, r % 16, index,
 					    (r >> 40) % TM_PAGE_KINDS, r);
-			tm_test_within_limit(t.store);
+			tm_test_within_limit(&t);
 		}
 		tm_test_end(&t);
 	}
@@ -330,7 +330,8 @@ struct guarantee {
 };
 
 /* Puts until @bytes are billed: not one of them may be refused. */
-static void use_reservation(struct tmem_store *store, struct tmem_client *client,
+static void use_reservation(const struct tm_test_store *t,
+			    struct tmem_client *client,
 			    const struct guarantee *g, uint64_t bytes)
 {
 	uint32_t i = 0;
@@ -353,7 +354,7 @@ static void use_reservation(struct tmem_store *store, struct tmem_client *client
 	ck_assert_uint_gt(i, 0);
 	if (g->flags & PERSISTENT)
 		ck_assert_uint_lt(i, 50000);
-	tm_test_within_limit(store);
+	tm_test_within_limit(t);
 }
 
 /* Another client has taken all that it can get, before and in between. */
@@ -371,10 +372,10 @@ START_TEST(reservation_is_never_refused_for_memory)
 		bully = attach(t.store, "bully", 0, 0, 0);
 		client = attach(t.store, "reserved", 0, bytes, 0);
 		tm_test_pool(bully, PERSISTENT);
-		ck_assert_uint_gt(flood(t.store, bully, 0), 700);
-		use_reservation(t.store, client, &g, bytes / 2);
-		flood(t.store, bully, 0);
-		use_reservation(t.store, client, &g, bytes);
+		ck_assert_uint_gt(flood(&t, bully, 0), 700);
+		use_reservation(&t, client, &g, bytes / 2);
+		flood(&t, bully, 0);
+		use_reservation(&t, client, &g, bytes);
 		tmem_client_detach(client);
 		tmem_client_detach(bully);
 		tm_test_end(&t);
@@ -396,7 +397,7 @@ START_TEST(a_reservation_keeps_ephemeral_pages)
 	tm_test_pool(bully, 0);
 	for (uint32_t i = 0; i < 400; i++)
 		put_noise(client, 0, i);
-	flood(t.store, bully, 0);
+	flood(&t, bully, 0);
 	for (uint32_t i = 0; i < 3000; i++)
 		put_noise(bully, 1, i);
 	for (uint32_t i = 0; i < 400; i++)
@@ -414,20 +415,21 @@ START_TEST(reservations_beyond_the_limit_are_refused)
 	struct tm_test_store t;
 
 	begin(&t, _i, 8 * TM_MIB);
-	a = attach(t.store, "a", 0, 3 * TM_MIB, 0);
+	a = attach(t.store, "a", 0, 2 * TM_MIB, 0);
 	tmem_client_config_init(&config);
 	config.name = "b";
-	config.reservation_bytes = 5 * TM_MIB;
+	config.reservation_bytes = 7 * TM_MIB;
 	ck_assert_int_eq(tmem_client_attach(t.store, &config, &b), -ENOSPC);
 	config.reservation_bytes = UINT64_MAX;
 	ck_assert_int_eq(tmem_client_attach(t.store, &config, &b), -ENOSPC);
-	config.reservation_bytes = 3 * TM_MIB;
+	config.reservation_bytes = TM_MIB;
 	ck_assert_int_eq(tmem_client_attach(t.store, &config, &b), 0);
-	ck_assert_int_eq(tmem_store_set_memory(t.store, 4 * TM_MIB), -EBUSY);
+	ck_assert_int_eq(tmem_store_set_memory(t.store, 5 * TM_MIB / 2),
+			 -EBUSY);
 	ck_assert_uint_eq(tm_test_stats(t.store).memory_bytes, 8 * TM_MIB);
 	/* What has ended needs nothing any more. */
 	ck_assert_int_eq(tmem_client_destroy(b), 0);
-	ck_assert_int_eq(tmem_store_set_memory(t.store, 4 * TM_MIB), 0);
+	ck_assert_int_eq(tmem_store_set_memory(t.store, 5 * TM_MIB / 2), 0);
 	tmem_client_detach(a);
 	tm_test_end(&t);
 }
@@ -451,7 +453,7 @@ START_TEST(a_higher_limit_takes_more_and_a_lower_one_evicts)
 		put_noise(t.client, 0, i);
 	ck_assert_uint_gt(tm_test_stats(t.store).used_bytes, 11 * TM_MIB);
 	ck_assert_int_eq(tmem_store_set_memory(t.store, 3 * TM_MIB), 0);
-	tm_test_within_limit(t.store);
+	tm_test_within(t.store, 3 * TM_MIB);
 	ck_assert_uint_eq(tm_test_stats(t.store).memory_bytes, 3 * TM_MIB);
 	ck_assert_int_eq(tmem_store_set_memory(t.store, TMEM_MEMORY_MIN - 1),
 			 -EINVAL);
@@ -493,7 +495,7 @@ START_TEST(a_limit_in_force_comes_down_with_use)
 	for (uint32_t i = 0; i < 900; i++) {
 		struct tmem_store_stats stats = tm_test_stats(t.store);
 
-		tm_test_within_limit(t.store);
+		tm_test_within_limit(&t);
 		ck_assert_uint_le(stats.memory_bytes, before);
 		ck_assert_uint_ge(stats.memory_bytes, want);
 		before = stats.memory_bytes;
