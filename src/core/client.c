@@ -167,15 +167,18 @@ int tm_client_attach(struct tm_store *store,
 		     const struct tmem_client_config *config,
 		     struct tm_client **client)
 {
+	int attempts = TM_WAY_ATTEMPTS;
 	int result;
 
 	if (!config->name || !*config->name ||
 	    strnlen(config->name, TMEM_CLIENT_NAME_MAX + 1) >
 		    TMEM_CLIENT_NAME_MAX)
 		return -EINVAL;
-	tm_lock_acquire(&store->control);
-	result = attach(store, config, client);
-	tm_lock_release(&store->control);
+	do {
+		tm_lock_acquire(&store->control);
+		result = attach(store, config, client);
+		tm_lock_release(&store->control);
+	} while (result == -ENOMEM && attempts-- && tm_make_way(store));
 	return result;
 }
 
