@@ -291,6 +291,13 @@ static inline struct tm_pool *tm_pool_at(const struct tm_store *store,
 	return *(struct tm_pool **)tm_table_beside(&store->pool_table, slot);
 }
 
+/* False in a forked child, where nothing of the store may be touched: the
+ * arena is not mapped, and a lock may be held by a thread that is not there. */
+static inline bool tm_is_alive(const struct tm_store *store)
+{
+	return *(volatile uint32_t *)store->alive;
+}
+
 static inline bool tm_pool_is_ephemeral(const struct tm_pool *pool)
 {
 	return !(pool->flags & TMEM_POOL_PERSISTENT);
