@@ -236,6 +236,8 @@ int tm_client_destroy(struct tm_client *client)
 	for (int id = 0; id < TMEM_POOLS_MAX; id++)
 		tm_pool_leave(client, id);
 	atomic_store(&client->is_dead, true);
+	/* Nothing is kept for it, nor from it. */
+	atomic_store(&client->reservation_bytes, 0);
 	client->is_attached = false;
 	atomic_fetch_add(&store->dead_clients, 1);
 	sum_limits(store);
