@@ -156,7 +156,13 @@ int tm_cli_set_memory(void *target, const char *value)
 {
 	struct tm_cli_store *store = target;
 
-	return tm_cli_set_size(&store->memory_bytes, "memory", value);
+	if (tm_cli_set_size(&store->memory_bytes, "memory", value))
+		return -EINVAL;
+	if (store->memory_bytes < TMEM_MEMORY_MIN)
+		return tm_cli_error("--memory: \"%s\" is too little; a store "
+				    "needs at least %" PRIu64 "K",
+				    value, TMEM_MEMORY_MIN >> 10);
+	return 0;
 }
 
 int tm_cli_set_arena(void *target, const char *value)
