@@ -146,14 +146,15 @@ struct tm_bench_plan {
 	tm_bench_block_fn *arms[TM_BENCH_ARMS_MAX];
 	uint32_t arm_count;
 	uint32_t rounds;
-	bool cpu_clock;			/* the thread's, not the wall's */
 };
 
 /* 0, or the lane's error. */
 int tm_bench_arms(struct tm_bench_lane *lane, const struct tm_bench_plan *plan,
 		  struct tm_bench_arm *results);
 
+/* The wall's clock, and the thread's. */
 uint64_t tm_bench_now_ns(void);
+uint64_t tm_bench_cpu_ns(void);
 double tm_bench_median(double *values, uint32_t count);
 uint64_t tm_bench_random(uint64_t *state);
 
@@ -205,6 +206,8 @@ struct tm_bench_gain {
 	double raw;			/* ops/s of all threads / of one */
 	double store;
 	double ratio;			/* store / raw */
+	double ratio_min;
+	double ratio_max;
 	double ops_per_s;		/* the store's, all threads */
 };
 
@@ -226,6 +229,8 @@ struct tm_bench_store_result {
 	double same_filled_get_ns;
 	struct tm_bench_arm raw_compress, put, put_unstable, copy;
 	struct tm_bench_arm raw_decompress, get;
+	/* after all pages were overwritten */
+	struct tm_bench_arm raw_decompress_again, get_again;
 	struct tm_bench_latency put_latency, get_latency;
 	struct tm_bench_gain put_gain, get_gain;
 	struct tm_bench_density density;
@@ -285,7 +290,6 @@ int tm_bench_json_print(json_t *json);
 
 /* --plot: 0, or a negative errno after having said why. */
 int tm_bench_plot_store(const char *path,
-			const struct tm_bench_store_result *results,
-			uint32_t count);
+			const struct tm_bench_store_result *result);
 
 #endif

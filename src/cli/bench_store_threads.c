@@ -139,6 +139,8 @@ static int measure_gain(struct member *members, const struct tm_bench *bench,
 	gain->raw = tm_bench_median(gains[0], bench->rounds);
 	gain->store = tm_bench_median(gains[1], bench->rounds);
 	gain->ratio = tm_bench_median(gains[2], bench->rounds);
+	gain->ratio_min = gains[2][0];
+	gain->ratio_max = gains[2][bench->rounds - 1];
 	gain->ops_per_s = tm_bench_median(gains[3], bench->rounds);
 	return 0;
 }
