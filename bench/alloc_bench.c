@@ -23,7 +23,7 @@ struct bench {
 	struct tmem_host host;
 	struct tmem_frames frames;
 	void *instance;
-	uint64_t *used;			/* frames */
+	uint64_t *used; /* frames */
 	uint64_t cursor;
 	uint64_t frames_held;
 	uint64_t metadata_bytes;
@@ -50,14 +50,15 @@ static uint64_t random_next(struct bench *b)
 	return z ^ z >> 31;
 }
 
-/* --- what a host offers --------------------------------------------------- */
+/* --- what a host offers */
 
 static void *host_alloc(void *opaque, size_t size, size_t align)
 {
 	struct bench *b = opaque;
 	void *ptr;
 
-	if (posix_memalign(&ptr, align < sizeof(void *) ? sizeof(void *) : align,
+	if (posix_memalign(&ptr,
+			   align < sizeof(void *) ? sizeof(void *) : align,
 			   size))
 		return NULL;
 	memset(ptr, 0, size);
@@ -119,7 +120,7 @@ static int frames_claim(void *opaque, uint64_t first, uint32_t count)
 	return -EBADMSG;
 }
 
-/* --- the store's part ----------------------------------------------------- */
+/* --- the store's part */
 
 static uint64_t move(struct bench *b, uint64_t most)
 {
@@ -169,8 +170,9 @@ static void replace(struct bench *b, uint32_t n, uint32_t size)
 		b->refused++;
 	}
 	if (hint && b->input->moves_at_once)
-		move(b, hint < b->input->moves_at_once ?
-				hint : b->input->moves_at_once);
+		move(b, hint < b->input->moves_at_once
+				? hint
+				: b->input->moves_at_once);
 }
 
 static double density(const struct bench *b)
@@ -199,7 +201,8 @@ static void fill(struct bench *b, struct tm_alloc_bench_result *r)
 	r->density.fill = density(b);
 	r->metadata_per_object = (double)b->metadata_bytes / in->count;
 	r->overhead = ((double)b->frames_held * TMEM_FRAME_SIZE +
-		       (double)b->metadata_bytes) / (double)b->alive_bytes;
+		       (double)b->metadata_bytes) /
+		      (double)b->alive_bytes;
 	in->allocator->stats(b->instance, &stats);
 	r->frames_per_run = (double)stats.frames / (double)stats.runs;
 	r->slot_waste = slot_waste(b);
@@ -217,8 +220,8 @@ static void churn(struct bench *b, struct tm_alloc_bench_result *r)
 		uint32_t n = (uint32_t)(random_next(b) % in->count);
 		uint32_t m = (uint32_t)(random_next(b) % in->count);
 
-		replace(b, n, in->keep_sizes ? b->objects[n].size :
-					       in->sizes[m]);
+		replace(b, n,
+			in->keep_sizes ? b->objects[n].size : in->sizes[m]);
 		if (i % 1024 == 0 && density(b) < r->density.churn_min)
 			r->density.churn_min = density(b);
 	}
@@ -291,9 +294,9 @@ int tm_alloc_bench_run(const struct tm_alloc_bench_input *in,
 	fill(&b, r);
 	churn(&b, r);
 	free70(&b, r);
-	r->moves_per_put = (r->moves_churn + r->moves_free70 +
-			    r->moves_free70_1s) /
-			   ((double)in->count * (1 + in->churn_rounds));
+	r->moves_per_put =
+		(r->moves_churn + r->moves_free70 + r->moves_free70_1s) /
+		((double)in->count * (1 + in->churn_rounds));
 	r->refused = b.refused;
 	in->allocator->destroy(b.instance);
 out:

@@ -27,12 +27,12 @@
 
 struct tm_alloc_bench_input {
 	const struct tmem_allocator *allocator;
-	const int64_t *options;		/* in table order, or NULL */
-	const uint32_t *sizes;		/* bytes, 1 to 4096 */
+	const int64_t *options; /* in table order, or NULL */
+	const uint32_t *sizes; /* bytes, 1 to 4096 */
 	uint32_t count;
 	uint32_t churn_rounds;
 	uint32_t moves_at_once;
-	uint32_t keep_sizes;		/* churn: an object keeps its size */
+	uint32_t keep_sizes; /* churn: an object keeps its size */
 	uint64_t seed;
 };
 
@@ -46,19 +46,19 @@ struct tm_alloc_bench_density {
 
 struct tm_alloc_bench_result {
 	struct tm_alloc_bench_density density;
-	double overhead;		/* (frames + metadata) / sizes, filled */
-	double metadata_per_object;	/* bytes, filled */
+	double overhead; /* (frames + metadata) / sizes, filled */
+	double metadata_per_object; /* bytes, filled */
 	double metadata_per_object_churned;
-	double frames_per_run;		/* filled */
-	double slot_waste;		/* of slot bytes, filled */
+	double frames_per_run; /* filled */
+	double slot_waste; /* of slot bytes, filled */
 	double slot_waste_churned;
 	double moves_per_put;
 	double moves_churn;
 	double moves_free70;
 	double moves_free70_1s;
-	double alloc_ns;		/* fill */
-	double churn_ns;		/* one alloc, one free, no moves */
-	double free_ns;			/* free70 without moves */
+	double alloc_ns; /* fill */
+	double churn_ns; /* one alloc, one free, no moves */
+	double free_ns; /* free70 without moves */
 	uint64_t refused;
 };
 

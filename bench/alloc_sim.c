@@ -59,8 +59,8 @@ static void report(const char *name, const struct tm_alloc_bench_input *in,
 	printf("  overhead  %.4f  metadata %.2f B/object (churned %.2f)  "
 	       "frames/run %.2f  slot waste %.4f (churned %.4f)\n",
 	       r->overhead, r->metadata_per_object,
-	       r->metadata_per_object_churned, r->frames_per_run,
-	       r->slot_waste, r->slot_waste_churned);
+	       r->metadata_per_object_churned, r->frames_per_run, r->slot_waste,
+	       r->slot_waste_churned);
 	printf("  moves     %.4f per put (churn %.0f, free70 %.0f, "
 	       "free70_1s %.0f)  refused %" PRIu64 "\n",
 	       r->moves_per_put, r->moves_churn, r->moves_free70,

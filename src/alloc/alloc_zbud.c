@@ -66,11 +66,11 @@ enum bud {
 /* What is known of a frame; a zeroed one is nobody's. */
 struct entry {
 	uint32_t owners[2];
-	uint32_t next;		/* frame + 1; 0 ends a list */
+	uint32_t next; /* frame + 1; 0 ends a list */
 	uint32_t prev;
-	uint8_t chunks[2];	/* 0: this place is free */
-	uint8_t tries;		/* of victims(); see is_draining() */
-	_Atomic uint8_t tag;	/* 1 + heap; read without its lock */
+	uint8_t chunks[2]; /* 0: this place is free */
+	uint8_t tries; /* of victims(); see is_draining() */
+	_Atomic uint8_t tag; /* 1 + heap; read without its lock */
 };
 
 #define LEAF_SHIFT 11u
@@ -81,12 +81,12 @@ struct heap {
 	/* Bit f: lists[f] is not empty. Written under the lock, peeked at
 	 * without it: a stale bit costs a vain look, or a missed place. */
 	_Atomic uint64_t listed;
-	_Atomic uint32_t draining;	/* list, likewise */
-	uint32_t lists[CHUNKS];		/* lone objects, by free chunks */
+	_Atomic uint32_t draining; /* list, likewise */
+	uint32_t lists[CHUNKS]; /* lone objects, by free chunks */
 	uint64_t frames;
 	uint64_t objects;
 	uint64_t chunks;
-	uint64_t lone;			/* frames on the lists */
+	uint64_t lone; /* frames on the lists */
 } __attribute__((aligned(64)));
 
 struct zbud {
@@ -94,21 +94,21 @@ struct zbud {
 	const struct tmem_host *host;
 	const struct tmem_frames *frames;
 	uint8_t *base;
-	uint64_t frame_count;	/* a list's 0 is nobody, so one less */
+	uint64_t frame_count; /* a list's 0 is nobody, so one less */
 	/* Each set once, under the table lock. */
 	_Atomic(struct heap *) heaps[KINDS * HEAPS];
 	/* Where victims() goes on; a racy hint. */
 	_Atomic uint32_t cursor;
 	struct tm_lock table_lock;
-	struct tm_frame_map map;	/* guarded by table_lock */
+	struct tm_frame_map map; /* guarded by table_lock */
 };
 
-/* --- handles ------------------------------------------------------------- */
+/* --- handles */
 
 struct place {
 	uint64_t frame;
 	uint32_t chunks;
-	uint32_t heap;		/* kind * HEAPS + number */
+	uint32_t heap; /* kind * HEAPS + number */
 	enum bud bud;
 };
 
@@ -138,7 +138,7 @@ static uint32_t chunks_of(uint32_t size)
 	return (size + CHUNK - 1) / CHUNK;
 }
 
-/* --- the table --------------------------------------------------------------- */
+/* --- the table */
 
 /* The leaf must be there. */
 static struct entry *entry_at(const struct zbud *zbud, uint64_t frame)
@@ -173,7 +173,7 @@ static int entry_make(struct zbud *zbud, uint64_t frame)
 	return leaf ? 0 : -ENOMEM;
 }
 
-/* --- heaps ------------------------------------------------------------------- */
+/* --- heaps */
 
 static struct heap *heap_at(const struct zbud *zbud, uint32_t n)
 {
@@ -209,7 +209,7 @@ static uint32_t home_heap(uint32_t flags)
 	return kind * HEAPS + (uint32_t)(self >> 61);
 }
 
-/* --- lists of lone objects (heap lock held) ---------------------------------- */
+/* --- lists of lone objects (heap lock held) */
 
 static uint32_t free_chunks(const struct entry *entry)
 {
@@ -239,8 +239,8 @@ static void list_set_head(struct heap *heap, const struct entry *entry,
 			  uint32_t head)
 {
 	uint64_t bit = UINT64_C(1) << free_chunks(entry);
-	uint64_t listed = atomic_load_explicit(&heap->listed,
-					       memory_order_relaxed);
+	uint64_t listed =
+		atomic_load_explicit(&heap->listed, memory_order_relaxed);
 
 	if (is_draining(entry)) {
 		atomic_store_explicit(&heap->draining, head,
@@ -293,8 +293,8 @@ static void set_tries(struct zbud *zbud, struct heap *heap, uint64_t frame,
 /* The frame with the least room for @chunks more, + 1; 0: there is none. */
 static uint32_t find_lone(const struct heap *heap, uint32_t chunks)
 {
-	uint64_t listed = atomic_load_explicit(&heap->listed,
-					       memory_order_relaxed);
+	uint64_t listed =
+		atomic_load_explicit(&heap->listed, memory_order_relaxed);
 
 	if (chunks >= CHUNKS)
 		return 0;
@@ -302,7 +302,7 @@ static uint32_t find_lone(const struct heap *heap, uint32_t chunks)
 	return listed ? heap->lists[__builtin_ctzll(listed)] : 0;
 }
 
-/* --- objects (heap lock held) ------------------------------------------------- */
+/* --- objects (heap lock held) */
 
 static void bud_put(struct zbud *zbud, const struct place *at, uint32_t owner)
 {
@@ -355,7 +355,7 @@ static void frame_leave(struct zbud *zbud, const struct place *at)
 	heap_at(zbud, at->heap)->frames--;
 }
 
-/* --- alloc --------------------------------------------------------------------- */
+/* --- alloc */
 
 /* Beside the lone object in frame @id - 1. */
 static uint64_t pair_up(struct zbud *zbud, struct place at, uint32_t id,
@@ -454,13 +454,13 @@ static uint64_t zbud_alloc(void *instance, uint32_t size, uint32_t owner,
 	return handle ? handle : open_frame(zbud, at, owner);
 }
 
-/* --- free ----------------------------------------------------------------------- */
+/* --- free */
 
 /* Whether the smallest lone object finds a place beside another one. */
 static bool is_pairable(const struct zbud *zbud, const struct heap *heap)
 {
-	uint64_t listed = atomic_load_explicit(&heap->listed,
-					       memory_order_relaxed);
+	uint64_t listed =
+		atomic_load_explicit(&heap->listed, memory_order_relaxed);
 	uint32_t most, id;
 
 	if (!listed)
@@ -470,7 +470,8 @@ static bool is_pairable(const struct zbud *zbud, const struct heap *heap)
 	if (entry_at(zbud, id - 1)->next)
 		return most >= CHUNKS - most;
 	listed &= ~(UINT64_C(1) << most);
-	return listed && 63 - (uint32_t)__builtin_clzll(listed) >= CHUNKS - most;
+	return listed &&
+	       63 - (uint32_t)__builtin_clzll(listed) >= CHUNKS - most;
 }
 
 static uint32_t zbud_free(void *instance, uint64_t handle, uint32_t flags)
@@ -503,8 +504,8 @@ static void *zbud_address(const void *instance, uint64_t handle)
 	struct place at = handle_read(handle);
 	uint8_t *frame = zbud->base + at.frame * TMEM_FRAME_SIZE;
 
-	return at.bud == BUD_FIRST ? frame :
-				     frame + (CHUNKS - at.chunks) * CHUNK;
+	return at.bud == BUD_FIRST ? frame
+				   : frame + (CHUNKS - at.chunks) * CHUNK;
 }
 
 static void zbud_set_owner(void *instance, uint64_t handle, uint32_t owner)
@@ -520,7 +521,7 @@ static void zbud_set_owner(void *instance, uint64_t handle, uint32_t owner)
 	tm_lock_release(&heap->lock);
 }
 
-/* --- victims -------------------------------------------------------------------- */
+/* --- victims */
 
 static struct tmem_victim victim(struct zbud *zbud, uint32_t heap,
 				 uint64_t frame, enum bud bud)
@@ -571,8 +572,8 @@ static uint32_t list_draining(struct zbud *zbud, uint32_t heap_number,
 			      struct tmem_victim *out, uint32_t max)
 {
 	struct heap *heap = heap_at(zbud, heap_number);
-	uint32_t id = atomic_load_explicit(&heap->draining,
-					   memory_order_relaxed);
+	uint32_t id =
+		atomic_load_explicit(&heap->draining, memory_order_relaxed);
 	uint32_t count = 0;
 
 	while (id && count < max) {
@@ -594,8 +595,8 @@ static uint32_t list_draining(struct zbud *zbud, uint32_t heap_number,
  * quickly, if it finds a place beside another one; 0: none. */
 static uint32_t pick_lone(const struct zbud *zbud, const struct heap *heap)
 {
-	uint64_t listed = atomic_load_explicit(&heap->listed,
-					       memory_order_relaxed);
+	uint64_t listed =
+		atomic_load_explicit(&heap->listed, memory_order_relaxed);
 	uint32_t looks = 0;
 
 	while (listed && is_pairable(zbud, heap)) {
@@ -661,7 +662,7 @@ static uint32_t zbud_victims(void *instance, uint64_t near,
 	return 0;
 }
 
-/* --- adopt ------------------------------------------------------------------------ */
+/* --- adopt */
 
 /* Whether alloc() could have made this handle for @size bytes. */
 static bool is_ours(const struct zbud *zbud, uint64_t handle, uint32_t size)
@@ -670,8 +671,7 @@ static bool is_ours(const struct zbud *zbud, uint64_t handle, uint32_t size)
 
 	return !(handle >> TMEM_HANDLE_BITS) && handle & HANDLE_MARK &&
 	       !(handle & HANDLE_ZERO) && size && size <= TMEM_FRAME_SIZE &&
-	       at.chunks == chunks_of(size) &&
-	       at.frame < zbud->frame_count;
+	       at.chunks == chunks_of(size) && at.frame < zbud->frame_count;
 }
 
 static int zbud_adopt(void *instance, uint64_t handle, uint32_t size,
@@ -709,7 +709,7 @@ static int zbud_adopt(void *instance, uint64_t handle, uint32_t size,
 	return err;
 }
 
-/* --- the rest ----------------------------------------------------------------------- */
+/* --- the rest */
 
 static void stats_add(struct heap *heap, struct tmem_allocator_stats *sum)
 {
@@ -749,8 +749,8 @@ static uint32_t zbud_max_size(const void *instance)
 }
 
 static int zbud_create(const struct tmem_host *host,
-		       const struct tmem_frames *frames,
-		       const int64_t *options, void **instance)
+		       const struct tmem_frames *frames, const int64_t *options,
+		       void **instance)
 {
 	struct zbud *zbud = host->alloc(host->opaque, sizeof(*zbud), 64);
 	int err;
@@ -761,12 +761,12 @@ static int zbud_create(const struct tmem_host *host,
 	zbud->host = host;
 	zbud->frames = frames;
 	zbud->base = frames->base;
-	zbud->frame_count = frames->frame_count < UINT32_MAX ?
-				    frames->frame_count : UINT32_MAX;
+	zbud->frame_count = frames->frame_count < UINT32_MAX
+				    ? frames->frame_count
+				    : UINT32_MAX;
 	tm_lock_init(&zbud->table_lock, TM_RANK_ALLOC);
 	err = tm_frame_map_init(&zbud->map, host, frames->frame_count,
-				LEAF_SHIFT,
-				LEAF_FRAMES * sizeof(struct entry));
+				LEAF_SHIFT, LEAF_FRAMES * sizeof(struct entry));
 	if (err) {
 		tm_lock_destroy(&zbud->table_lock);
 		host->free(host->opaque, zbud, sizeof(*zbud));

@@ -61,7 +61,7 @@ extern const struct tmem_allocator tm_allocator_zsmalloc;
 /* Sizes and offsets within a run are counted in grains of 8 bytes. */
 #define GRAIN 8u
 #define FRAME_GRAINS (TMEM_FRAME_SIZE / GRAIN)
-#define LENGTH_MIN 2u		/* so that 256 objects fill a frame */
+#define LENGTH_MIN 2u /* so that 256 objects fill a frame */
 #define CLASSES FRAME_GRAINS
 #define CLASS_WORDS (CLASSES / 64)
 
@@ -76,8 +76,10 @@ extern const struct tmem_allocator tm_allocator_zsmalloc;
 /* Records grow by this many extents at least. */
 #define EXTENTS_STEP 4u
 
-/* Lists of runs by how much of them is in use. */
+/* Lists of runs by how much of them is in use; and one more, of those that
+ * are to be emptied. */
 #define FILLS 16u
+#define FILL_DRAINING FILLS
 
 /*
  * Moving is worth while when gaps are this much of what is in use, in
@@ -94,25 +96,26 @@ extern const struct tmem_allocator tm_allocator_zsmalloc;
 #define LOOK_MAX 256u
 
 struct extent {
-	uint16_t start;		/* grains */
+	uint16_t start; /* grains */
 	uint16_t length;
+	uint32_t owner;
 };
 
 struct run {
-	uint32_t first;		/* frame */
-	uint32_t gap_next;	/* ids; 0 ends a list */
+	uint32_t first; /* frame */
+	uint32_t gap_next; /* ids; 0 ends a list */
 	uint32_t gap_prev;
 	uint32_t fill_next;
 	uint32_t fill_prev;
-	uint16_t used;		/* grains */
-	uint16_t longest;	/* gap, grains */
-	uint16_t count;		/* extents */
-	uint16_t room;		/* for extents */
+	uint16_t used; /* grains */
+	uint16_t longest; /* gap, grains */
+	uint16_t listed; /* the class whose list it is on, + 1 */
+	uint16_t count; /* extents */
+	uint8_t steps; /* room for extents, in EXTENTS_STEP */
 	uint8_t frames;
-	uint8_t fill;		/* which list */
-	uint8_t tries;		/* of victims(), since an object went */
-	bool is_draining;
-	struct extent extents[];	/* room of them, then as many owners */
+	uint8_t fill; /* which list it is on */
+	uint8_t tries; /* of victims(), since an object went */
+	struct extent extents[];
 };
 
 struct heap {
@@ -120,15 +123,15 @@ struct heap {
 	/* Which classes have runs: written under the lock, peeked at without
 	 * it. A stale bit costs a vain look, or a missed gap. */
 	_Atomic uint64_t classes[CLASS_WORDS];
-	_Atomic uint32_t draining;	/* list, likewise */
-	uint32_t fills_listed;		/* bit f: fills[f] is not empty */
-	uint32_t gaps[CLASSES];		/* lists, by longest gap */
-	uint32_t fills[FILLS];		/* lists, by use */
+	/* Lists by use; that of draining runs is peeked at, too. */
+	_Atomic uint32_t fills[FILLS + 1];
+	uint32_t fills_listed; /* bit f: fills[f] is not empty */
+	uint32_t gaps[CLASSES]; /* lists, by longest gap */
 	uint64_t frames;
 	uint64_t runs;
 	uint64_t objects;
-	uint64_t used;			/* grains */
-	uint64_t free;			/* grains in gaps, not draining */
+	uint64_t used; /* grains */
+	uint64_t free; /* grains in gaps, not draining */
 } __attribute__((aligned(64)));
 
 /* Tags: 0, no run begins at this frame; else who guards it, and what it is. */
@@ -139,7 +142,7 @@ struct heap {
 #define LEAF_FRAMES (1u << LEAF_SHIFT)
 
 struct leaf {
-	_Atomic uint32_t entries[LEAF_FRAMES];	/* id, or owner */
+	_Atomic uint32_t entries[LEAF_FRAMES]; /* id, or owner */
 	_Atomic uint8_t tags[LEAF_FRAMES];
 };
 
@@ -159,13 +162,13 @@ struct zsmalloc {
 	struct tm_records records;
 };
 
-/* --- handles ------------------------------------------------------------- */
+/* --- handles */
 
 struct place {
 	uint64_t first;
 	uint32_t frames;
 	uint32_t start;
-	uint32_t heap;		/* kind * HEAPS + number */
+	uint32_t heap; /* kind * HEAPS + number */
 	bool is_single;
 };
 
@@ -211,24 +214,26 @@ static uint32_t length_of(uint32_t size)
 	return length < LENGTH_MIN ? LENGTH_MIN : length;
 }
 
-/* --- records -------------------------------------------------------------- */
+/* --- records */
 
 static struct run *run_at(const struct zsmalloc *zs, uint32_t id)
 {
 	return tm_records_at(&zs->records, id);
 }
 
-static uint32_t run_units(uint32_t room)
+static uint32_t steps_for(uint32_t extents)
 {
-	size_t bytes = sizeof(struct run) +
-		       room * (sizeof(struct extent) + sizeof(uint32_t));
+	uint32_t most = EXTENTS_MAX / EXTENTS_STEP;
+	uint32_t steps = (extents + EXTENTS_STEP - 1) / EXTENTS_STEP;
 
-	return (uint32_t)((bytes + TM_RECORDS_UNIT - 1) / TM_RECORDS_UNIT);
+	return steps < most ? steps : most;
 }
 
-static uint32_t *run_owners(struct run *run)
+static uint32_t run_units(uint32_t steps)
 {
-	return (uint32_t *)&run->extents[run->room];
+	return (uint32_t)((sizeof(struct run) +
+			   steps * EXTENTS_STEP * sizeof(struct extent)) /
+			  TM_RECORDS_UNIT);
 }
 
 static uint32_t run_grains(const struct run *run)
@@ -236,14 +241,7 @@ static uint32_t run_grains(const struct run *run)
 	return run->frames * FRAME_GRAINS;
 }
 
-static uint32_t room_for(uint32_t extents)
-{
-	uint32_t room = (extents + EXTENTS_STEP - 1) & ~(EXTENTS_STEP - 1);
-
-	return room < EXTENTS_MAX ? room : EXTENTS_MAX;
-}
-
-/* --- the frame map --------------------------------------------------------- */
+/* --- the frame map */
 
 static uint8_t tag_of(const struct place *at)
 {
@@ -288,7 +286,7 @@ static uint8_t tag_at(const struct zsmalloc *zs, uint64_t frame)
 				    memory_order_relaxed);
 }
 
-/* --- heaps ------------------------------------------------------------------ */
+/* --- heaps */
 
 static struct heap *heap_at(const struct zsmalloc *zs, uint32_t n)
 {
@@ -334,16 +332,19 @@ static uint32_t home_heap(uint32_t flags)
 	return kind * HEAPS + (uint32_t)(self >> 61);
 }
 
-/* --- lists of runs (heap lock held) ----------------------------------------- */
+/* --- lists of runs (heap lock held) */
 
-static bool is_open(const struct run *run)
+static bool is_draining(const struct run *run)
 {
-	return run->longest && run->count < EXTENTS_MAX && !run->is_draining;
+	return run->fill == FILL_DRAINING;
 }
 
-static uint32_t class_of(const struct run *run)
+/* The class whose list a run belongs to, + 1; 0: it takes no objects. */
+static uint32_t class_for(const struct run *run)
 {
-	return (run->longest < CLASSES ? run->longest : CLASSES) - 1u;
+	if (run->count == EXTENTS_MAX || is_draining(run))
+		return 0;
+	return run->longest < CLASSES ? run->longest : CLASSES;
 }
 
 static void class_mark(struct heap *heap, uint32_t class, bool value)
@@ -359,24 +360,26 @@ static void class_mark(struct heap *heap, uint32_t class, bool value)
 static void gap_list_add(struct zsmalloc *zs, struct heap *heap, uint32_t id)
 {
 	struct run *run = run_at(zs, id);
+	uint32_t listed = class_for(run);
 	uint32_t *head;
 
-	if (!is_open(run))
+	run->listed = (uint16_t)listed;
+	if (!listed)
 		return;
-	head = &heap->gaps[class_of(run)];
+	head = &heap->gaps[listed - 1];
 	run->gap_prev = 0;
 	run->gap_next = *head;
 	if (*head)
 		run_at(zs, *head)->gap_prev = id;
 	else
-		class_mark(heap, class_of(run), true);
+		class_mark(heap, listed - 1, true);
 	*head = id;
 }
 
 static void gap_list_remove(struct zsmalloc *zs, struct heap *heap,
 			    const struct run *run)
 {
-	if (!is_open(run))
+	if (!run->listed)
 		return;
 	if (run->gap_next)
 		run_at(zs, run->gap_next)->gap_prev = run->gap_prev;
@@ -384,38 +387,44 @@ static void gap_list_remove(struct zsmalloc *zs, struct heap *heap,
 		run_at(zs, run->gap_prev)->gap_next = run->gap_next;
 		return;
 	}
-	heap->gaps[class_of(run)] = run->gap_next;
+	heap->gaps[run->listed - 1] = run->gap_next;
 	if (!run->gap_next)
-		class_mark(heap, class_of(run), false);
+		class_mark(heap, run->listed - 1u, false);
 }
 
-static uint8_t fill_of(const struct run *run)
+static uint32_t fill_head(const struct heap *heap, uint32_t fill)
+{
+	return atomic_load_explicit(&heap->fills[fill], memory_order_relaxed);
+}
+
+static void fill_set_head(struct heap *heap, uint32_t fill, uint32_t id)
+{
+	atomic_store_explicit(&heap->fills[fill], id, memory_order_relaxed);
+	if (id)
+		heap->fills_listed |= UINT32_C(1) << fill;
+	else
+		heap->fills_listed &= ~(UINT32_C(1) << fill);
+}
+
+static uint32_t fill_of(const struct run *run)
 {
 	uint32_t fill = run->used * FILLS / run_grains(run);
 
-	return (uint8_t)(fill < FILLS ? fill : FILLS - 1);
+	return fill < FILLS ? fill : FILLS - 1;
 }
 
-static void fill_list_add(struct zsmalloc *zs, struct heap *heap, uint32_t id)
+static void fill_list_add(struct zsmalloc *zs, struct heap *heap, uint32_t id,
+			  uint32_t fill)
 {
 	struct run *run = run_at(zs, id);
-	uint32_t next;
+	uint32_t next = fill_head(heap, fill);
 
-	run->fill = fill_of(run);
-	if (run->is_draining) {
-		next = atomic_load_explicit(&heap->draining,
-					    memory_order_relaxed);
-		atomic_store_explicit(&heap->draining, id,
-				      memory_order_relaxed);
-	} else {
-		next = heap->fills[run->fill];
-		heap->fills[run->fill] = id;
-		heap->fills_listed |= UINT32_C(1) << run->fill;
-	}
+	run->fill = (uint8_t)fill;
 	run->fill_prev = 0;
 	run->fill_next = next;
 	if (next)
 		run_at(zs, next)->fill_prev = id;
+	fill_set_head(heap, fill, id);
 }
 
 static void fill_list_remove(struct zsmalloc *zs, struct heap *heap,
@@ -423,22 +432,17 @@ static void fill_list_remove(struct zsmalloc *zs, struct heap *heap,
 {
 	if (run->fill_next)
 		run_at(zs, run->fill_next)->fill_prev = run->fill_prev;
-	if (run->fill_prev) {
+	if (run->fill_prev)
 		run_at(zs, run->fill_prev)->fill_next = run->fill_next;
-	} else if (run->is_draining) {
-		atomic_store_explicit(&heap->draining, run->fill_next,
-				      memory_order_relaxed);
-	} else {
-		heap->fills[run->fill] = run->fill_next;
-		if (!run->fill_next)
-			heap->fills_listed &= ~(UINT32_C(1) << run->fill);
-	}
+	else
+		fill_set_head(heap, run->fill, run->fill_next);
 }
 
-static void lists_add(struct zsmalloc *zs, struct heap *heap, uint32_t id)
+static void lists_add(struct zsmalloc *zs, struct heap *heap, uint32_t id,
+		      uint32_t fill)
 {
+	fill_list_add(zs, heap, id, fill);
 	gap_list_add(zs, heap, id);
-	fill_list_add(zs, heap, id);
 }
 
 static void lists_remove(struct zsmalloc *zs, struct heap *heap,
@@ -448,20 +452,45 @@ static void lists_remove(struct zsmalloc *zs, struct heap *heap,
 	fill_list_remove(zs, heap, run);
 }
 
-/* Takes a run out of use so that it may be emptied, or back into use. */
-static void set_draining(struct zsmalloc *zs, struct heap *heap, uint32_t id,
-			 bool is_draining)
+/* After a change: the lists that a run belongs to now. */
+static void relist(struct zsmalloc *zs, struct heap *heap, uint32_t id)
 {
 	struct run *run = run_at(zs, id);
-	uint32_t gaps = run_grains(run) - run->used;
+	uint32_t fill = fill_of(run);
 
-	lists_remove(zs, heap, run);
-	run->is_draining = is_draining;
-	heap->free = is_draining ? heap->free - gaps : heap->free + gaps;
-	lists_add(zs, heap, id);
+	if (class_for(run) != run->listed) {
+		gap_list_remove(zs, heap, run);
+		gap_list_add(zs, heap, id);
+	}
+	/* A run that is a little fuller than its list says stays where it is:
+	 * most runs go up and down by one object all the time. */
+	if (!is_draining(run) && (fill < run->fill || fill > run->fill + 1u)) {
+		fill_list_remove(zs, heap, run);
+		fill_list_add(zs, heap, id, fill);
+	}
 }
 
-/* --- extents (heap lock held) ------------------------------------------------ */
+/* Takes a run out of use so that it may be emptied. */
+static void drain(struct zsmalloc *zs, struct heap *heap, uint32_t id)
+{
+	struct run *run = run_at(zs, id);
+
+	lists_remove(zs, heap, run);
+	heap->free -= run_grains(run) - run->used;
+	lists_add(zs, heap, id, FILL_DRAINING);
+}
+
+/* And back into use. */
+static void undrain(struct zsmalloc *zs, struct heap *heap, uint32_t id)
+{
+	struct run *run = run_at(zs, id);
+
+	lists_remove(zs, heap, run);
+	heap->free += run_grains(run) - run->used;
+	lists_add(zs, heap, id, fill_of(run));
+}
+
+/* --- extents (heap lock held) */
 
 /* Where the gap before extent @n begins; @n may be count. */
 static uint32_t gap_start(const struct run *run, uint32_t n)
@@ -487,8 +516,7 @@ static uint32_t extent_find(const struct run *run, uint32_t start)
 		base += base[half - 1].start < start ? half : 0;
 		count -= half;
 	}
-	return (uint32_t)(base - run->extents) +
-	       (count && base->start < start);
+	return (uint32_t)(base - run->extents) + (count && base->start < start);
 }
 
 /* Moves the record to a longer one; its new id, or 0 when out of memory. */
@@ -496,76 +524,44 @@ static uint32_t run_grow(struct zsmalloc *zs, struct heap *heap, uint32_t id,
 			 uint8_t tag)
 {
 	struct run *run = run_at(zs, id);
-	uint32_t room = room_for(run->room + run->room / 8 + 1u);
+	uint32_t steps = steps_for(run->count + run->count / 8 + 1u);
 	struct run *copy;
 	uint32_t copy_id;
 
 	tm_lock_acquire(&zs->table_lock);
-	copy_id = tm_records_alloc(&zs->records, run_units(room));
+	copy_id = tm_records_alloc(&zs->records, run_units(steps));
 	tm_lock_release(&zs->table_lock);
 	if (!copy_id)
 		return 0;
 	lists_remove(zs, heap, run);
 	copy = run_at(zs, copy_id);
 	memcpy(copy, run, sizeof(*run) + run->count * sizeof(struct extent));
-	copy->room = (uint16_t)room;
-	memcpy(run_owners(copy), run_owners(run),
-	       run->count * sizeof(uint32_t));
+	copy->steps = (uint8_t)steps;
 	entry_set(zs, copy->first, copy_id, tag);
-	lists_add(zs, heap, copy_id);
+	lists_add(zs, heap, copy_id, copy->fill);
 	tm_lock_acquire(&zs->table_lock);
-	tm_records_free(&zs->records, id, run_units(run->room));
+	tm_records_free(&zs->records, id, run_units(run->steps));
 	tm_lock_release(&zs->table_lock);
 	return copy_id;
 }
 
-/* After extents have changed: the lists that the run belongs to now. */
-static void relist(struct zsmalloc *zs, struct heap *heap, uint32_t id,
-		   const struct run *before)
-{
-	struct run *run = run_at(zs, id);
-
-	if (is_open(before) != is_open(run) ||
-	    (is_open(run) && class_of(before) != class_of(run))) {
-		struct run old = *run;
-
-		old.longest = before->longest;
-		old.count = before->count;
-		gap_list_remove(zs, heap, &old);
-		gap_list_add(zs, heap, id);
-	}
-	/* A run that is a little fuller than its list says stays where it is:
-	 * most runs go up and down by one object all the time. */
-	if (!run->is_draining &&
-	    (fill_of(run) < run->fill || fill_of(run) > run->fill + 1)) {
-		fill_list_remove(zs, heap, run);
-		fill_list_add(zs, heap, id);
-	}
-}
-
 /* Puts an object before extent @n; there must be room for an extent. */
 static void extent_add(struct zsmalloc *zs, struct heap *heap, uint32_t id,
-		       uint32_t n, struct extent extent, uint32_t owner,
+		       uint32_t n, const struct extent *extent,
 		       uint32_t longest)
 {
 	struct run *run = run_at(zs, id);
-	struct run before = *run;
-	uint32_t *owners = run_owners(run);
-	uint32_t after = run->count - n;
 
 	memmove(&run->extents[n + 1], &run->extents[n],
-		after * sizeof(struct extent));
-	memmove(&owners[n + 1], &owners[n], after * sizeof(uint32_t));
-	run->extents[n] = extent;
-	owners[n] = owner;
+		(run->count - n) * sizeof(struct extent));
+	run->extents[n] = *extent;
 	run->count++;
-	run->used = (uint16_t)(run->used + extent.length);
+	run->used = (uint16_t)(run->used + extent->length);
 	run->longest = (uint16_t)longest;
 	heap->objects++;
-	heap->used += extent.length;
-	if (!run->is_draining)
-		heap->free -= extent.length;
-	relist(zs, heap, id, &before);
+	heap->used += extent->length;
+	heap->free -= extent->length;
+	relist(zs, heap, id);
 }
 
 /* The other way round; the run may be empty afterwards. */
@@ -573,15 +569,11 @@ static void extent_remove(struct zsmalloc *zs, struct heap *heap, uint32_t id,
 			  uint32_t n)
 {
 	struct run *run = run_at(zs, id);
-	struct run before = *run;
-	uint32_t *owners = run_owners(run);
-	uint32_t after = run->count - n - 1u;
 	uint32_t gap = gap_end(run, n + 1) - gap_start(run, n);
 	uint32_t length = run->extents[n].length;
 
 	memmove(&run->extents[n], &run->extents[n + 1],
-		after * sizeof(struct extent));
-	memmove(&owners[n], &owners[n + 1], after * sizeof(uint32_t));
+		(run->count - n - 1u) * sizeof(struct extent));
 	run->count--;
 	run->tries = 0;
 	run->used = (uint16_t)(run->used - length);
@@ -589,71 +581,77 @@ static void extent_remove(struct zsmalloc *zs, struct heap *heap, uint32_t id,
 		run->longest = (uint16_t)gap;
 	heap->objects--;
 	heap->used -= length;
-	if (!run->is_draining)
+	if (!is_draining(run))
 		heap->free += length;
-	relist(zs, heap, id, &before);
+	relist(zs, heap, id);
 }
 
-struct fit {
-	uint32_t n;		/* before which extent */
-	uint32_t start;
-	uint32_t longest;	/* gap, afterwards */
+/*
+ * The two longest gaps of a run, each as length << 16 | number of the extent
+ * behind it: so that one comparison does for both, and nothing but the end of
+ * the loop needs a branch. Where gaps are cannot be predicted.
+ */
+struct gaps {
+	uint32_t first;
+	uint32_t second;
 };
 
-/* The gap that fits @length best; there must be one that does. */
-static struct fit best_fit(const struct run *run, uint32_t length)
+static struct gaps gaps_add(struct gaps gaps, uint32_t length, uint32_t n)
 {
-	const struct extent *extents = run->extents;
-	uint32_t count = run->count;
-	uint32_t grains = run_grains(run);
-	struct fit fit = { 0, 0, 0 };
-	uint32_t best = UINT32_MAX;
-	uint32_t start = 0;
-	uint32_t others = 0;
+	uint32_t gap = length << 16 | n;
+	uint32_t lesser = gap < gaps.first ? gap : gaps.first;
 
-	for (uint32_t n = 0; n <= count; n++) {
-		uint32_t gap = (n < count ? extents[n].start : grains) - start;
-
-		if (gap >= length && gap < best) {
-			/* The best one so far becomes one of the others. */
-			if (best != UINT32_MAX && best > others)
-				others = best;
-			best = gap;
-			fit.n = n;
-			fit.start = start;
-		} else if (gap > others) {
-			others = gap;
-		}
-		if (n < count)
-			start = extents[n].start + extents[n].length;
-	}
-	assert(best != UINT32_MAX);
-	fit.longest = best - length > others ? best - length : others;
-	return fit;
+	gaps.second = lesser > gaps.second ? lesser : gaps.second;
+	gaps.first = gap > gaps.first ? gap : gaps.first;
+	return gaps;
 }
 
-/* Puts an object into a run whose longest gap holds it; 0: out of memory. */
+static struct gaps find_gaps(const struct run *run)
+{
+	struct gaps gaps = { 0, 0 };
+	uint32_t count = run->count;
+	uint32_t start = 0;
+
+	for (uint32_t n = 0; n < count; n++) {
+		const struct extent *extent = &run->extents[n];
+
+		gaps = gaps_add(gaps, extent->start - start, n);
+		start = extent->start + extent->length;
+	}
+	return gaps_add(gaps, run_grains(run) - start, count);
+}
+
+/*
+ * Puts an object into the longest gap of a run, which holds it; 0: out of
+ * memory. The run was chosen by that gap: another one that fits better is
+ * rare, and would have been found by its own class if it were the longest.
+ */
 static uint64_t place_in(struct zsmalloc *zs, uint32_t heap_number, uint32_t id,
 			 uint32_t length, uint32_t owner)
 {
 	struct heap *heap = heap_at(zs, heap_number);
 	struct run *run = run_at(zs, id);
-	struct fit fit;
+	struct extent extent = { .length = (uint16_t)length, .owner = owner };
+	struct gaps gaps;
+	uint32_t n, rest, second;
 
-	if (run->count == run->room) {
+	if (run->count == run->steps * EXTENTS_STEP) {
 		id = run_grow(zs, heap, id, (uint8_t)(TAG_RUN + heap_number));
 		if (!id)
 			return 0;
 		run = run_at(zs, id);
 	}
-	fit = best_fit(run, length);
-	extent_add(zs, heap, id, fit.n,
-		   (struct extent){ (uint16_t)fit.start, (uint16_t)length },
-		   owner, fit.longest);
-	return run_handle(run, heap_number, fit.start);
+	gaps = find_gaps(run);
+	assert(gaps.first >> 16 == run->longest && length <= run->longest);
+	n = gaps.first & 0xffff;
+	rest = (gaps.first >> 16) - length;
+	second = gaps.second >> 16;
+	extent.start = (uint16_t)gap_start(run, n);
+	extent_add(zs, heap, id, n, &extent, rest > second ? rest : second);
+	return run_handle(run, heap_number, extent.start);
 }
 
-/* --- opening and closing runs ------------------------------------------------ */
+/* --- opening and closing runs */
 
 /*
  * How many frames a run for objects of @length should have: as many as leave
@@ -695,13 +693,13 @@ static int64_t get_frames(struct zsmalloc *zs, uint32_t *frames)
 static uint32_t run_make(struct zsmalloc *zs, uint64_t first, uint32_t frames,
 			 uint32_t extents)
 {
-	uint32_t room = room_for(extents);
+	uint32_t steps = steps_for(extents);
 	uint32_t id = 0;
 	struct run *run;
 
 	tm_lock_acquire(&zs->table_lock);
 	if (tm_frame_map_make(&zs->map, first))
-		id = tm_records_alloc(&zs->records, run_units(room));
+		id = tm_records_alloc(&zs->records, run_units(steps));
 	tm_lock_release(&zs->table_lock);
 	if (!id)
 		return 0;
@@ -710,7 +708,7 @@ static uint32_t run_make(struct zsmalloc *zs, uint64_t first, uint32_t frames,
 		.first = (uint32_t)first,
 		.frames = (uint8_t)frames,
 		.longest = (uint16_t)(frames * FRAME_GRAINS),
-		.room = (uint16_t)room,
+		.steps = (uint8_t)steps,
 	};
 	return id;
 }
@@ -724,7 +722,7 @@ static void run_enter(struct zsmalloc *zs, uint32_t heap_number, uint32_t id)
 	heap->frames += run->frames;
 	heap->runs++;
 	heap->free += run_grains(run);
-	lists_add(zs, heap, id);
+	lists_add(zs, heap, id, 0);
 	entry_set(zs, run->first, id, (uint8_t)(TAG_RUN + heap_number));
 }
 
@@ -735,7 +733,7 @@ static void run_leave(struct zsmalloc *zs, struct heap *heap, uint32_t id)
 
 	heap->frames -= run->frames;
 	heap->runs--;
-	if (!run->is_draining)
+	if (!is_draining(run))
 		heap->free -= run_grains(run);
 	lists_remove(zs, heap, run);
 	entry_set(zs, run->first, 0, 0);
@@ -749,7 +747,7 @@ static void run_release(struct zsmalloc *zs, uint32_t id)
 	uint32_t frames = run->frames;
 
 	tm_lock_acquire(&zs->table_lock);
-	tm_records_free(&zs->records, id, run_units(run->room));
+	tm_records_free(&zs->records, id, run_units(run->steps));
 	tm_lock_release(&zs->table_lock);
 	zs->frames->put(zs->frames->opaque, first, frames);
 }
@@ -794,7 +792,7 @@ static uint64_t open_run(struct zsmalloc *zs, uint32_t heap_number,
 	return handle;
 }
 
-/* --- objects of a whole frame: their owner stands in the frame map ---------- */
+/* --- objects of a whole frame: their owner stands in the frame map */
 
 static int single_enter(struct zsmalloc *zs, const struct place *at,
 			uint32_t owner)
@@ -822,7 +820,8 @@ static int single_enter(struct zsmalloc *zs, const struct place *at,
 static uint64_t single_alloc(struct zsmalloc *zs, uint32_t heap_number,
 			     uint32_t owner)
 {
-	struct place at = { .frames = 1, .heap = heap_number,
+	struct place at = { .frames = 1,
+			    .heap = heap_number,
 			    .is_single = true };
 	int64_t first = zs->frames->get(zs->frames->opaque, 1, 0);
 
@@ -850,7 +849,7 @@ static void single_free(struct zsmalloc *zs, const struct place *at)
 	zs->frames->put(zs->frames->opaque, at->first, 1);
 }
 
-/* --- alloc -------------------------------------------------------------------- */
+/* --- alloc */
 
 /* The nearest class from @class on that has runs; CLASSES: none. */
 static uint32_t find_class(const struct heap *heap, uint32_t class)
@@ -869,7 +868,8 @@ static uint32_t find_class(const struct heap *heap, uint32_t class)
 	return CLASSES;
 }
 
-/* A place in a gap of this heap; 0: there is none. */
+/* A place in a gap of this heap; 0: there is none. A heap that is only looked
+ * into is not locked in vain. */
 static uint64_t take_gap(struct zsmalloc *zs, uint32_t heap_number,
 			 uint32_t length, uint32_t owner)
 {
@@ -896,20 +896,14 @@ static uint64_t take_draining(struct zsmalloc *zs, uint32_t heap_number,
 	uint64_t handle = 0;
 	uint32_t id;
 
-	if (!heap ||
-	    !atomic_load_explicit(&heap->draining, memory_order_relaxed))
+	if (!heap || !fill_head(heap, FILL_DRAINING))
 		return 0;
 	tm_lock_acquire(&heap->lock);
-	id = atomic_load_explicit(&heap->draining, memory_order_relaxed);
-	for (uint32_t i = 0; id && i < LOOK_MAX; i++) {
-		struct run *run = run_at(zs, id);
-
-		if (run->longest >= length && run->count < EXTENTS_MAX) {
-			set_draining(zs, heap, id, false);
-			handle = place_in(zs, heap_number, id, length, owner);
-			break;
-		}
-		id = run->fill_next;
+	id = fill_head(heap, FILL_DRAINING);
+	if (id && run_at(zs, id)->longest >= length &&
+	    run_at(zs, id)->count < EXTENTS_MAX) {
+		undrain(zs, heap, id);
+		handle = place_in(zs, heap_number, id, length, owner);
 	}
 	tm_lock_release(&heap->lock);
 	return handle;
@@ -926,8 +920,8 @@ static uint64_t zs_alloc(void *instance, uint32_t size, uint32_t owner,
 	if (!size || size > TMEM_FRAME_SIZE)
 		return 0;
 	if (length == FRAME_GRAINS)
-		return flags & TMEM_ALLOC_MOVE ? 0 :
-						 single_alloc(zs, home, owner);
+		return flags & TMEM_ALLOC_MOVE ? 0
+					       : single_alloc(zs, home, owner);
 	/* The kind is the heap number's highest bit: i does not change it. */
 	for (uint32_t i = 0; i < HEAPS && !handle; i++)
 		handle = take_gap(zs, home ^ i, length, owner);
@@ -940,7 +934,7 @@ static uint64_t zs_alloc(void *instance, uint32_t size, uint32_t owner,
 	return handle;
 }
 
-/* --- free --------------------------------------------------------------------- */
+/* --- free */
 
 /* Whether gaps are more than @pct of what is in use (heap lock held). */
 static bool has_gaps(const struct heap *heap, uint32_t pct)
@@ -953,10 +947,11 @@ static uint32_t hint(const struct zsmalloc *zs, const struct heap *heap)
 {
 	uint32_t fill;
 
-	if (!has_gaps(heap, GAPS_START_PCT) || !heap->fills_listed)
+	if (!has_gaps(heap, GAPS_START_PCT))
 		return 0;
+	/* There are gaps, so there is a run that has them. */
 	fill = (uint32_t)__builtin_ctz(heap->fills_listed);
-	return run_at(zs, heap->fills[fill])->count;
+	return run_at(zs, fill_head(heap, fill))->count;
 }
 
 static uint32_t zs_free(void *instance, uint64_t handle, uint32_t flags)
@@ -996,8 +991,7 @@ static void *zs_address(const void *instance, uint64_t handle)
 	const struct zsmalloc *zs = instance;
 	struct place at = handle_read(handle);
 
-	return zs->base + at.first * TMEM_FRAME_SIZE +
-	       (size_t)at.start * GRAIN;
+	return zs->base + at.first * TMEM_FRAME_SIZE + (size_t)at.start * GRAIN;
 }
 
 static void zs_set_owner(void *instance, uint64_t handle, uint32_t owner)
@@ -1015,12 +1009,12 @@ static void zs_set_owner(void *instance, uint64_t handle, uint32_t owner)
 		uint32_t n = extent_find(run, at.start);
 
 		assert(n < run->count && run->extents[n].start == at.start);
-		run_owners(run)[n] = owner;
+		run->extents[n].owner = owner;
 	}
 	tm_lock_release(&heap->lock);
 }
 
-/* --- victims -------------------------------------------------------------------- */
+/* --- victims */
 
 /* The objects of a run, but the one at @but (heap lock held). */
 static uint32_t list_objects(struct run *run, uint32_t heap_number,
@@ -1036,7 +1030,7 @@ static uint32_t list_objects(struct run *run, uint32_t heap_number,
 			continue;
 		out[count++] = (struct tmem_victim){
 			.handle = run_handle(run, heap_number, start),
-			.owner = run_owners(run)[n],
+			.owner = run->extents[n].owner,
 		};
 	}
 	return count;
@@ -1074,20 +1068,21 @@ static bool fits_elsewhere(const struct heap *heap, const struct run *run)
 /* A sparse run to empty, now draining; 0: none (heap lock held). */
 static uint32_t pick_run(struct zsmalloc *zs, struct heap *heap)
 {
+	uint32_t mask = heap->fills_listed;
 	uint32_t looks = 0;
 
-	for (uint32_t mask = heap->fills_listed; mask; mask &= mask - 1) {
-		uint32_t id = heap->fills[__builtin_ctz(mask)];
+	for (; mask; mask &= mask - 1) {
+		uint32_t id = fill_head(heap, (uint32_t)__builtin_ctz(mask));
 
 		for (; id && looks < LOOK_MAX; looks++) {
 			struct run *run = run_at(zs, id);
 			uint32_t next = run->fill_next;
 
 			if (run->tries < PATIENCE) {
-				set_draining(zs, heap, id, true);
+				drain(zs, heap, id);
 				if (fits_elsewhere(heap, run))
 					return id;
-				set_draining(zs, heap, id, false);
+				undrain(zs, heap, id);
 				run->tries = PATIENCE;
 			}
 			id = next;
@@ -1109,9 +1104,9 @@ static uint32_t victims_of(struct zsmalloc *zs, uint32_t heap_number,
 	uint32_t id;
 
 	tm_lock_acquire(&heap->lock);
-	id = atomic_load_explicit(&heap->draining, memory_order_relaxed);
+	id = fill_head(heap, FILL_DRAINING);
 	if (id && run_at(zs, id)->tries >= PATIENCE) {
-		set_draining(zs, heap, id, false);
+		undrain(zs, heap, id);
 		id = 0;
 	}
 	if (!id && has_gaps(heap, GAPS_END_PCT))
@@ -1149,7 +1144,7 @@ static uint32_t zs_victims(void *instance, uint64_t near,
 	return 0;
 }
 
-/* --- adopt ------------------------------------------------------------------------ */
+/* --- adopt */
 
 /* Whether alloc() could have made this handle for @size bytes. */
 static bool is_ours(const struct zsmalloc *zs, uint64_t handle, uint32_t size)
@@ -1212,7 +1207,7 @@ static int adopt_run(struct zsmalloc *zs, const struct place *at, uint32_t *id)
 
 /* The longest gap when an extent is put before extent @n (heap lock held). */
 static uint32_t longest_with(const struct run *run, uint32_t n,
-			     struct extent extent)
+			     const struct extent *extent)
 {
 	uint32_t longest = 0;
 
@@ -1222,9 +1217,9 @@ static uint32_t longest_with(const struct run *run, uint32_t n,
 		uint32_t gap = end - start;
 
 		if (i == n) {
-			gap = extent.start - start;
-			if (end - extent.start - extent.length > gap)
-				gap = end - extent.start - extent.length;
+			gap = extent->start - start;
+			if (end - extent->start - extent->length > gap)
+				gap = end - extent->start - extent->length;
 		}
 		if (gap > longest)
 			longest = gap;
@@ -1237,23 +1232,27 @@ static int adopt_extent(struct zsmalloc *zs, const struct place *at,
 {
 	struct heap *heap = heap_at(zs, at->heap);
 	struct run *run = run_at(zs, id);
-	uint32_t n = extent_find(run, at->start);
-	struct extent extent = { (uint16_t)at->start, (uint16_t)length };
+	struct extent extent = {
+		.start = (uint16_t)at->start,
+		.length = (uint16_t)length,
+		.owner = owner,
+	};
 	int err = -EBADMSG;
+	uint32_t n;
 
 	tm_lock_acquire(&heap->lock);
+	n = extent_find(run, at->start);
 	if (run->count == EXTENTS_MAX || gap_start(run, n) > at->start ||
 	    gap_end(run, n) < at->start + length)
 		goto out_unlock;
-	if (run->count == run->room) {
+	if (run->count == run->steps * EXTENTS_STEP) {
 		err = -ENOMEM;
 		id = run_grow(zs, heap, id, tag_of(at));
 		if (!id)
 			goto out_unlock;
 		run = run_at(zs, id);
 	}
-	extent_add(zs, heap, id, n, extent, owner,
-		   longest_with(run, n, extent));
+	extent_add(zs, heap, id, n, &extent, longest_with(run, n, &extent));
 	err = 0;
 out_unlock:
 	tm_lock_release(&heap->lock);
@@ -1280,7 +1279,7 @@ static int zs_adopt(void *instance, uint64_t handle, uint32_t size,
 	return adopt_extent(zs, &at, id, length_of(size), owner);
 }
 
-/* --- the rest ----------------------------------------------------------------------- */
+/* --- the rest */
 
 static void stats_add(struct heap *heap, struct tmem_allocator_stats *sum)
 {
@@ -1308,8 +1307,8 @@ static void zs_stats(void *instance, struct tmem_allocator_stats *stats)
 		if (heap_at(zs, n))
 			stats_add(heap_at(zs, n), &sum);
 	tm_lock_acquire(&zs->table_lock);
-	sum.metadata_bytes += tm_frame_map_bytes(&zs->map) +
-			      tm_records_bytes(&zs->records);
+	sum.metadata_bytes +=
+		tm_frame_map_bytes(&zs->map) + tm_records_bytes(&zs->records);
 	tm_lock_release(&zs->table_lock);
 	memcpy(stats, &sum, size < sizeof(sum) ? size : sizeof(sum));
 }
@@ -1345,12 +1344,12 @@ static int zs_create(const struct tmem_host *host,
 	zs->host = host;
 	zs->frames = frames;
 	zs->base = frames->base;
-	zs->frames_max = (uint32_t)(options ? options[0] :
-					      zs_options[0].initial);
+	zs->frames_max =
+		(uint32_t)(options ? options[0] : zs_options[0].initial);
 	tm_lock_init(&zs->table_lock, TM_RANK_ALLOC);
 	tm_records_init(&zs->records, host);
-	err = tm_frame_map_init(&zs->map, host, frames->frame_count,
-				LEAF_SHIFT, sizeof(struct leaf));
+	err = tm_frame_map_init(&zs->map, host, frames->frame_count, LEAF_SHIFT,
+				sizeof(struct leaf));
 	if (err) {
 		tm_lock_destroy(&zs->table_lock);
 		host->free(host->opaque, zs, sizeof(*zs));

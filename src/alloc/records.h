@@ -40,12 +40,12 @@
 #define TM_RECORDS_UNITS_MAX 264
 
 struct tm_records {
-	const struct tmem_host *host;	/* constant */
+	const struct tmem_host *host; /* constant */
 	uint8_t **blocks[TM_RECORDS_BLOCKS];
 	uint32_t slabs;
-	uint32_t unused;	/* first id of the newest slab's unused end */
+	uint32_t unused; /* first id of the newest slab's unused end */
 	uint32_t unused_units;
-	uint32_t lists[TM_RECORDS_UNITS_MAX + 1];	/* ids; 0 ends */
+	uint32_t lists[TM_RECORDS_UNITS_MAX + 1]; /* ids; 0 ends */
 };
 
 static inline void *tm_records_at(const struct tm_records *records, uint32_t id)
@@ -110,10 +110,9 @@ static inline int tm_records_grow(struct tm_records *records)
 	if (block >= TM_RECORDS_BLOCKS)
 		return -ENOMEM;
 	if (!records->blocks[block])
-		records->blocks[block] =
-			host->alloc(host->opaque,
-				    TM_RECORDS_BLOCK * sizeof(uint8_t *),
-				    sizeof(uint8_t *));
+		records->blocks[block] = host->alloc(
+			host->opaque, TM_RECORDS_BLOCK * sizeof(uint8_t *),
+			sizeof(uint8_t *));
 	if (!records->blocks[block])
 		return -ENOMEM;
 	slab = host->alloc(host->opaque, TM_RECORDS_SLAB_BYTES, 64);

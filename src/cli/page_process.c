@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,14 +111,18 @@ static bool is_anonymous(uint64_t entry)
 static int read_page(struct process *process, uint64_t address,
 		     struct tm_pages *pages)
 {
-	uint8_t *page = tm_pages_add(pages);
+	uint8_t *page;
 
+	if (!tm_pages_wants(pages))
+		return 0;
+	page = tm_pages_add(pages);
 	if (!page)
-		return pages->was_cut ? 1 : -ENOMEM;
+		return tm_pages_full(pages);
 	if (pread(process->mem, page, PAGE, (off_t)address) == (ssize_t)PAGE)
 		return 0;
 	/* Unmapped meanwhile, or memory of a device. */
 	pages->count--;
+	pages->offered--;
 	return 0;
 }
 
@@ -174,14 +177,27 @@ static int read_process(struct process *process, struct tm_pages *pages)
 	return err < 0 ? err : 0;
 }
 
+/* What has ended but was not waited for (Z) has no memory any more. */
 static bool has_ended(pid_t pid)
 {
-	return kill(pid, 0) && errno == ESRCH;
+	char path[64], line[256], state = 'X';
+	const char *end;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return true;
+	if (fgets(line, sizeof(line), file) && (end = strrchr(line, ')')) &&
+	    end[1] == ' ')
+		state = end[2];
+	fclose(file);
+	return state == 'Z' || state == 'X';
 }
 
 int tm_pages_of_process(struct tm_pages *pages, pid_t pid)
 {
-	size_t before = pages->count;
+	uint64_t before = pages->offered;
 	struct process process;
 	int err = open_process(&process, pid);
 
@@ -189,13 +205,15 @@ int tm_pages_of_process(struct tm_pages *pages, pid_t pid)
 		return refuse(pid, err);
 	err = read_process(&process, pages);
 	close_process(&process);
+	if (err && err == pages->error)
+		return err;
 	if (err)
 		return refuse(pid, err);
 	if (has_ended(pid)) {
 		tm_cli_error("process %d: ended while it was read", (int)pid);
 		return -ESRCH;
 	}
-	if (pages->count == before && !pages->was_cut) {
+	if (pages->offered == before) {
 		tm_cli_error("process %d: has no anonymous pages to read; is it "
 			     "a kernel thread, or may its pagemap not be read?",
 			     (int)pid);

@@ -113,9 +113,10 @@ void tm_progress_at(struct tm_progress *progress, uint64_t done)
 	if (now_ms - progress->shown_ms < REFRESH_MS)
 		return;
 	progress->shown_ms = now_ms;
-	fprintf(stderr, "\r\033[K%s: %" PRIu64 " of %" PRIu64 " (%" PRIu64 "%%)",
-		progress->what, done, progress->total,
-		progress->total ? 100 * done / progress->total : 100);
+	fprintf(stderr, "\r\033[K%s: %" PRIu64, progress->what, done);
+	if (progress->total)
+		fprintf(stderr, " of %" PRIu64 " (%" PRIu64 "%%)",
+			progress->total, 100 * done / progress->total);
 	fflush(stderr);
 }
 

@@ -28,7 +28,7 @@ void tm_report_end(struct tm_report *report, FILE *file);
 char *tm_report_size(uint64_t bytes, char *text, size_t size);
 
 /* A line on standard error that is written over; nothing when that is no
- * terminal and @is_plain is not set. */
+ * terminal. @total 0: nobody knows how much there will be. */
 struct tm_progress {
 	const char *what;
 	uint64_t total;

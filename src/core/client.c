@@ -167,15 +167,18 @@ int tm_client_attach(struct tm_store *store,
 		     const struct tmem_client_config *config,
 		     struct tm_client **client)
 {
+	int attempts = TM_WAY_ATTEMPTS;
 	int result;
 
 	if (!config->name || !*config->name ||
 	    strnlen(config->name, TMEM_CLIENT_NAME_MAX + 1) >
 		    TMEM_CLIENT_NAME_MAX)
 		return -EINVAL;
-	tm_lock_acquire(&store->control);
-	result = attach(store, config, client);
-	tm_lock_release(&store->control);
+	do {
+		tm_lock_acquire(&store->control);
+		result = attach(store, config, client);
+		tm_lock_release(&store->control);
+	} while (result == -ENOMEM && attempts-- && tm_make_way(store));
 	return result;
 }
 
@@ -233,6 +236,8 @@ int tm_client_destroy(struct tm_client *client)
 	for (int id = 0; id < TMEM_POOLS_MAX; id++)
 		tm_pool_leave(client, id);
 	atomic_store(&client->is_dead, true);
+	/* Nothing is kept for it, nor from it. */
+	atomic_store(&client->reservation_bytes, 0);
 	client->is_attached = false;
 	atomic_fetch_add(&store->dead_clients, 1);
 	sum_limits(store);

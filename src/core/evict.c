@@ -139,3 +139,11 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 	}
 	return tm_compact(context, MOVE_BATCH) > 0;
 }
+
+/* More than a client or a pool costs, with what their tables grow by. */
+#define WAY_BYTES (UINT64_C(32) << 10)
+
+bool tm_make_way(struct tm_store *store)
+{
+	return tm_store_evict(store, WAY_BYTES) > 0;
+}

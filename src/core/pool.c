@@ -193,6 +193,7 @@ static int create(struct tm_client *client, uint32_t flags,
 int tm_pool_create(struct tm_client *client, uint32_t flags,
 		   const struct tmem_uuid *uuid)
 {
+	int attempts = TM_WAY_ATTEMPTS;
 	int result;
 
 	if (flags & ~(TMEM_POOL_PERSISTENT | TMEM_POOL_SHARED))
@@ -201,9 +202,11 @@ int tm_pool_create(struct tm_client *client, uint32_t flags,
 		return -EPERM;
 	if ((flags & TMEM_POOL_SHARED) ? !uuid_is_allowed(uuid) : !!uuid)
 		return -EINVAL;
-	tm_lock_acquire(&client->store->control);
-	result = create(client, flags, uuid);
-	tm_lock_release(&client->store->control);
+	do {
+		tm_lock_acquire(&client->store->control);
+		result = create(client, flags, uuid);
+		tm_lock_release(&client->store->control);
+	} while (result == -ENOMEM && attempts-- && tm_make_way(client->store));
 	return result;
 }
 

@@ -251,7 +251,9 @@ static int link_objects(struct recovery *r)
 
 		if (!object_survives(r, i))
 			continue;
-		if (!tm_context_prepare(r->context))
+		/* Nodes only: records must not be taken before the free ones
+		 * are known, or every reopening would make the tables grow. */
+		if (!tm_magazine_fill(&r->context->nodes, TM_INSERT_NODES_MAX))
 			return -ENOMEM;
 		memcpy(&oid, record->oid, sizeof(oid));
 		pool = tm_pool_at(store, record->pool);

@@ -416,7 +416,7 @@ int64_t tm_store_evict(struct tm_store *store, uint64_t bytes)
 		return -EOWNERDEAD;
 	for (;;) {
 		now = store->memory.used_bytes;
-		if (now < before && before - now >= bytes)
+		if (now <= before && before - now >= bytes)
 			break;
 		if (tm_arena_trim(&store->arena, 0))
 			continue;

@@ -475,6 +475,10 @@ bool tm_quota_admits(struct tm_store *store, const struct tm_client *client);
 /* Makes some room on behalf of @client (NULL: the store's); false when nothing
  * could be had. */
 bool tm_make_room(struct tm_context *context, struct tm_client *client);
+/* Makes memory, not only frames, for a client or a pool; false when there is
+ * nothing left to evict. No lock held. */
+bool tm_make_way(struct tm_store *store);
+#define TM_WAY_ATTEMPTS 8
 /* @bytes of reservations, in memory that they may need. */
 uint64_t tm_quota_memory_bytes(const struct tm_store *store, uint64_t bytes);
 /* Evicts @client's own oldest page; false when it has none. */

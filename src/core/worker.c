@@ -89,8 +89,15 @@ static bool compact(struct tm_context *context)
 {
 	const struct tm_store *store = context->store;
 
-	return (store->compaction_debt || store->compaction_due) &&
-	       tm_compact(context, MOVE_BATCH) > 0;
+	uint32_t moved = 0, more;
+
+	if (!store->compaction_debt && !store->compaction_due)
+		return false;
+	do {
+		more = tm_compact(context, MOVE_BATCH);
+		moved += more;
+	} while (more && moved < MOVE_BATCH);
+	return moved > 0;
 }
 
 int tm_store_step(struct tm_store *store)
@@ -141,12 +148,16 @@ static void let_storm_pass(struct tm_store *store)
 static void *worker(void *opaque)
 {
 	struct tm_store *store = opaque;
+	bool storm_passed = false;
 
 	while (!atomic_load(&store->worker_stop)) {
-		if (store->compaction_due && !store->compaction_debt)
+		if (store->compaction_due && !storm_passed) {
 			let_storm_pass(store);
+			storm_passed = true;
+		}
 		if (tm_store_step(store))
 			continue;
+		storm_passed = false;
 		atomic_store(&store->worker_wake, ASLEEP);
 		/* Whoever left work before it was seen asleep woke nobody. */
 		if (atomic_load(&store->worker_stop) || store->has_dead ||

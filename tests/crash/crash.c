@@ -224,6 +224,7 @@ struct view {
 	bool is_before;
 	bool is_after;
 	bool is_wrong;
+	bool attached[CLIENTS];
 	uint64_t pages[CLIENTS][POOLS];
 };
 
@@ -255,6 +256,10 @@ static void look_at_clients(struct view *view)
 
 		view->client[c] = crash_attach(view->store, c, &result);
 		where = (struct world_page){ .client = c };
+		view->attached[c] = result >= 0;
+		/* A full store has no room for one that was not there. */
+		if (result == -ENOMEM)
+			result = 0;
 		if (result < 0) {
 			complain(view, "a client cannot attach", c, 0, 0, 0);
 			continue;
@@ -265,8 +270,9 @@ static void look_at_clients(struct view *view)
 		for (int p = 0; p < POOLS; p++) {
 			struct tmem_pool_info info = {
 				.struct_size = sizeof(info) };
-			bool is_there = !tm_pool_get_info(view->client[c], p,
-							  &info);
+			bool is_there =
+				view->client[c] &&
+				!tm_pool_get_info(view->client[c], p, &info);
 
 			where.pool = p;
 			fact(view,
@@ -303,8 +309,10 @@ static void look_at_page(struct view *view, uint32_t i)
 	uint32_t after = content_in(view->after, i);
 	uint64_t bytes[TMEM_PAGE_SIZE / 8];
 	struct tmem_oid oid = crash_oid(page->oid);
-	int result = tm_get(view->client[page->client], page->pool, &oid,
-			    page->index, bytes, 0);
+	struct tm_client *client = view->client[page->client];
+	int result = client ? tm_get(client, page->pool, &oid, page->index,
+				     bytes, 0) :
+			      -ENOENT;
 
 	if (result == -ENOENT || result == TMEM_GET_MISS) {
 		fact(view, before == ABSENT, after == ABSENT,
@@ -332,7 +340,8 @@ static void look_at_pages(struct view *view)
 			struct tmem_pool_info info = {
 				.struct_size = sizeof(info) };
 
-			if (!tm_pool_get_info(view->client[c], p, &info) &&
+			if (view->client[c] &&
+			    !tm_pool_get_info(view->client[c], p, &info) &&
 			    info.pages != view->pages[c][p])
 				complain(view, "a pool has more pages", c, p,
 					 0, (uint32_t)info.pages);
@@ -419,7 +428,7 @@ int crash_verify(const char *path, const struct tmem_store_config *config,
 	/* Once more: what a recovered store left. By attaching, looking has
 	 * made the clients that were not there. */
 	settled = view.is_after ? *after : *before;
-	memset(settled.client, true, sizeof(settled.client));
+	memcpy(settled.client, view.attached, sizeof(settled.client));
 	view = (struct view){ .after = &settled };
 	return open_and_look(path, config, plugins, &view, false);
 }

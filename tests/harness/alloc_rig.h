@@ -29,13 +29,21 @@
 #include "harness.h"
 #include "test_host.h"
 
-#define RIG_FRAMES 16384u
+#define RIG_FRAMES 8192u
+
+/* libcheck's own asserts write to a file each, also when they hold. */
+#define rig_assert_msg(expr, ...)                                              \
+	do {                                                                   \
+		if (!(expr))                                                   \
+			ck_abort_msg(__VA_ARGS__);                             \
+	} while (0)
+#define rig_assert(expr) rig_assert_msg(expr, "%s", #expr)
 
 struct rig_object {
-	uint64_t handle;	/* 0: not alive */
+	uint64_t handle; /* 0: not alive */
 	uint32_t size;
 	uint32_t owner;
-	uint32_t seed;		/* of its bytes */
+	uint32_t seed; /* of its bytes */
 	bool is_ephemeral;
 };
 
@@ -45,14 +53,14 @@ struct rig {
 	struct tm_test_host test;
 	struct tmem_frames frames;
 	pthread_mutex_t lock;
-	uint8_t *taken;		/* one byte for each frame */
+	uint8_t *taken; /* one byte for each frame */
 	uint32_t held;
-	uint32_t limit;		/* frames that may be held */
-	uint32_t run_max;	/* longer runs are refused */
+	uint32_t limit; /* frames that may be held */
+	uint32_t run_max; /* longer runs are refused */
 	uint32_t cursor;
 	uint32_t gets;
 	struct rig_object *objects;
-	uint32_t count;		/* of the list, alive or not */
+	uint32_t count; /* of the list, alive or not */
 	uint32_t alive;
 	uint64_t seed;
 };
@@ -63,9 +71,9 @@ static inline int64_t rig_get(void *opaque, uint32_t count, uint32_t flags)
 	int64_t first = -ENOMEM;
 	uint32_t length = 0;
 
-	ck_assert_uint_eq(flags, 0);
-	ck_assert_uint_ge(count, 1);
-	ck_assert_uint_le(count, TMEM_RUN_FRAMES_MAX);
+	rig_assert(flags == 0);
+	rig_assert(count >= 1);
+	rig_assert(count <= TMEM_RUN_FRAMES_MAX);
 	pthread_mutex_lock(&rig->lock);
 	rig->gets++;
 	for (uint32_t i = 0; i < RIG_FRAMES && first < 0; i++) {
@@ -73,8 +81,8 @@ static inline int64_t rig_get(void *opaque, uint32_t count, uint32_t flags)
 
 		if (count > rig->run_max || rig->held + count > rig->limit)
 			break;
-		length = rig->taken[f] || (f == 0 && i) ? !rig->taken[f] :
-							  length + 1;
+		length = rig->taken[f] || (f == 0 && i) ? !rig->taken[f]
+							: length + 1;
 		if (length < count)
 			continue;
 		first = f + 1 - count;
@@ -95,10 +103,10 @@ static inline void rig_put(void *opaque, uint64_t first, uint32_t count)
 	struct rig *rig = opaque;
 
 	pthread_mutex_lock(&rig->lock);
-	ck_assert_uint_le(first + count, RIG_FRAMES);
+	rig_assert(first + count <= RIG_FRAMES);
 	for (uint64_t f = first; f < first + count; f++) {
-		ck_assert_msg(rig->taken[f], "frame %u given back twice",
-			      (unsigned)f);
+		rig_assert_msg(rig->taken[f], "frame %u given back twice",
+			       (unsigned)f);
 		rig->taken[f] = 0;
 	}
 	rig->held -= count;
@@ -144,7 +152,7 @@ static inline void rig_init(struct rig *rig, const struct tmem_allocator *table,
 	rig->taken = calloc(RIG_FRAMES, 1);
 	rig->count = objects;
 	rig->objects = calloc(objects ? objects : 1, sizeof(*rig->objects));
-	ck_assert(rig->taken && rig->objects);
+	rig_assert(rig->taken && rig->objects);
 	rig->frames = (struct tmem_frames){
 		.struct_size = sizeof(rig->frames),
 		.opaque = rig,
@@ -157,14 +165,14 @@ static inline void rig_init(struct rig *rig, const struct tmem_allocator *table,
 		.put = rig_put,
 		.claim = rig_claim,
 	};
-	ck_assert_ptr_ne(rig->frames.base, MAP_FAILED);
+	rig_assert(rig->frames.base != MAP_FAILED);
 }
 
 static inline void rig_open(struct rig *rig, const struct tmem_allocator *table,
 			    uint32_t objects, uint64_t seed)
 {
 	rig_init(rig, table, objects, seed);
-	ck_assert_int_eq(rig_create(rig), 0);
+	rig_assert(rig_create(rig) == 0);
 }
 
 /* Whatever is alive: destroy() gives it all back. */
@@ -172,8 +180,8 @@ static inline void rig_destroy(struct rig *rig)
 {
 	rig->table->destroy(rig->instance);
 	rig->instance = NULL;
-	ck_assert_uint_eq(rig->held, 0);
-	ck_assert_uint_eq(atomic_load(&rig->test.used_bytes), 0);
+	rig_assert(rig->held == 0);
+	rig_assert(atomic_load(&rig->test.used_bytes) == 0);
 }
 
 static inline void rig_fini(struct rig *rig)
@@ -233,10 +241,10 @@ static inline void rig_verify(struct rig *rig, uint32_t n)
 {
 	const struct rig_object *o = &rig->objects[n];
 
-	ck_assert_msg(rig_bytes_are(rig_address(rig, o->handle), o->size,
-				    o->seed),
-		      "object %u of %u bytes, handle 0x%llx, was overwritten",
-		      n, o->size, (unsigned long long)o->handle);
+	rig_assert_msg(
+		rig_bytes_are(rig_address(rig, o->handle), o->size, o->seed),
+		"object %u of %u bytes, handle 0x%llx, was overwritten", n,
+		o->size, (unsigned long long)o->handle);
 }
 
 /* Object @n of the list, with @flags; false: there was no room. */
@@ -247,12 +255,12 @@ static inline bool rig_alloc(struct rig *rig, uint32_t n, uint32_t size,
 	uint64_t handle = rig->table->alloc(rig->instance, size, n, flags);
 	uint8_t *at;
 
-	ck_assert_uint_eq(o->handle, 0);
+	rig_assert(o->handle == 0);
 	if (!handle)
 		return false;
-	ck_assert_uint_eq(handle >> TMEM_HANDLE_BITS, 0);
+	rig_assert(handle >> TMEM_HANDLE_BITS == 0);
 	at = rig_address(rig, handle);
-	ck_assert_uint_eq((uintptr_t)at % 8, 0);
+	rig_assert((uintptr_t)at % 8 == 0);
 	*o = (struct rig_object){
 		.handle = handle,
 		.size = size,
@@ -288,21 +296,19 @@ static inline uint32_t rig_move(struct rig *rig, uint32_t max)
 	struct tmem_victim victims[64];
 	uint32_t count, moved = 0;
 
-	ck_assert_uint_le(max, 64);
+	rig_assert(max <= 64);
 	count = rig->table->victims(rig->instance, 0, victims, max);
-	ck_assert_uint_le(count, max);
+	rig_assert(count <= max);
 	for (uint32_t i = 0; i < count; i++) {
 		struct rig_object *o = &rig->objects[victims[i].owner];
 		uint64_t to;
 
-		ck_assert_uint_lt(victims[i].owner, rig->count);
-		ck_assert_uint_eq(victims[i].handle, o->handle);
-		to = rig->table->alloc(rig->instance, o->size,
-				       victims[i].owner,
-				       TMEM_ALLOC_MOVE |
-					       (o->is_ephemeral ?
-							TMEM_ALLOC_EPHEMERAL :
-							0));
+		rig_assert(victims[i].owner < rig->count);
+		rig_assert(victims[i].handle == o->handle);
+		to = rig->table->alloc(
+			rig->instance, o->size, victims[i].owner,
+			TMEM_ALLOC_MOVE |
+				(o->is_ephemeral ? TMEM_ALLOC_EPHEMERAL : 0));
 		if (!to)
 			continue;
 		memcpy(rig_address(rig, to), rig_address(rig, o->handle),
@@ -334,7 +340,7 @@ static inline void rig_check(struct rig *rig)
 	uint8_t *owned = calloc(grains, 1);
 	uint64_t bytes = 0;
 
-	ck_assert_ptr_nonnull(owned);
+	rig_assert(owned != NULL);
 	for (uint32_t n = 0; n < rig->count; n++) {
 		const struct rig_object *o = &rig->objects[n];
 		size_t first;
@@ -342,26 +348,25 @@ static inline void rig_check(struct rig *rig)
 		if (!o->handle)
 			continue;
 		first = (size_t)(rig_address(rig, o->handle) -
-				 rig->frames.base) / 8;
+				 rig->frames.base) /
+			8;
 		bytes += o->size;
 		for (size_t g = first; g < first + (o->size + 7) / 8; g++) {
-			ck_assert_uint_lt(g, grains);
-			ck_assert(rig->taken[g * 8 / TMEM_FRAME_SIZE]);
-			ck_assert_msg(!owned[g]++, "two objects in one place");
+			rig_assert(g < grains);
+			rig_assert(rig->taken[g * 8 / TMEM_FRAME_SIZE]);
+			rig_assert_msg(!owned[g]++, "two objects in one place");
 		}
 		rig_verify(rig, n);
 	}
 	free(owned);
-	ck_assert_uint_eq(stats.objects, rig->alive);
-	ck_assert_uint_eq(stats.frames, rig->held);
-	ck_assert_uint_ge(stats.slot_bytes, bytes);
-	ck_assert_uint_ge(stats.object_bytes, bytes);
-	ck_assert_uint_le(stats.slot_bytes,
-			  (uint64_t)rig->held * TMEM_FRAME_SIZE);
-	ck_assert_uint_le(stats.runs, stats.frames);
-	ck_assert_uint_le(stats.reclaimable_frames, stats.frames);
-	ck_assert_uint_eq(stats.metadata_bytes,
-			  atomic_load(&rig->test.used_bytes));
+	rig_assert(stats.objects == rig->alive);
+	rig_assert(stats.frames == rig->held);
+	rig_assert(stats.slot_bytes >= bytes);
+	rig_assert(stats.object_bytes >= bytes);
+	rig_assert(stats.slot_bytes <= (uint64_t)rig->held * TMEM_FRAME_SIZE);
+	rig_assert(stats.runs <= stats.frames);
+	rig_assert(stats.reclaimable_frames <= stats.frames);
+	rig_assert(stats.metadata_bytes == atomic_load(&rig->test.used_bytes));
 }
 
 /* Sizes as compressed pages have them: a hump, a tail, some raw pages. */

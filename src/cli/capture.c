@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * tmem capture: the pages of a process, or of files, into a dump.
+ *
+ * A dump is raw 4096-byte pages and nothing else. It appears under its name
+ * only when it is complete: pages go into a new file beside it, which then
+ * takes the name. Whatever ends the work before (an error, Ctrl-C, a process
+ * that ends) removes that file and leaves what had the name before.
+ *
+ * Pages are written as they are read, so a source may be larger than memory.
+ * What was in a process is nobody else's business: the dump's mode is 0600.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "pages.h"
+#include "report.h"
+
+struct capture {
+	uint64_t pid;
+	const char **files;
+	size_t file_count;
+	const char *output;
+	uint64_t most_bytes;
+	bool is_json;
+	int fd;
+	char *unfinished;	/* NULL: the output itself is written to */
+	struct tm_progress progress;
+};
+
+/* --- options ------------------------------------------------------------------ */
+
+static int set_pid(void *target, const char *value)
+{
+	return tm_cli_set_number(&((struct capture *)target)->pid, "pid", value,
+				 1, INT32_MAX);
+}
+
+static int set_file(void *target, const char *value)
+{
+	struct capture *capture = target;
+
+	capture->files[capture->file_count++] = value;
+	return 0;
+}
+
+static int set_output(void *target, const char *value)
+{
+	((struct capture *)target)->output = value;
+	return 0;
+}
+
+static int set_most(void *target, const char *value)
+{
+	uint64_t *bytes = &((struct capture *)target)->most_bytes;
+
+	if (tm_cli_set_size(bytes, "most", value))
+		return -EINVAL;
+	if (*bytes < TMEM_PAGE_SIZE)
+		return tm_cli_error("--most: \"%s\" is less than a page", value);
+	return 0;
+}
+
+static int set_json(void *target, const char *value)
+{
+	(void)value;
+	((struct capture *)target)->is_json = true;
+	return 0;
+}
+
+static const struct tm_cli_option options[] = {
+	{ "pid", "PID", "the anonymous pages of this process", set_pid },
+	{ "file", "PATH...", "the pages of these files, or of all below PATH",
+	  set_file },
+	{ "output", "DUMP", "write this file (mode 0600); - is standard output",
+	  set_output },
+	{ "most", "SIZE", "stop after so much", set_most },
+	{ "json", NULL, "print the result as JSON", set_json },
+	{ NULL, NULL, NULL, NULL },
+};
+
+static int check_usage(const struct capture *capture)
+{
+	if (!capture->pid && !capture->file_count)
+		return tm_cli_error("capture: nothing to capture: name a --pid "
+				    "or a --file");
+	if (capture->pid && capture->file_count)
+		return tm_cli_error("capture: either a --pid or --file, not "
+				    "both (operands are files too)");
+	if (!capture->output)
+		return tm_cli_error("capture: where to? Name an --output");
+	if (!strcmp(capture->output, "-") && isatty(STDOUT_FILENO))
+		return tm_cli_error("capture: pages are not written to a "
+				    "terminal; redirect standard output");
+	if (!strcmp(capture->output, "-") && capture->is_json)
+		return tm_cli_error("capture: --json and pages cannot both go "
+				    "to standard output");
+	return 0;
+}
+
+/* --- the dump ------------------------------------------------------------------- */
+
+static int cannot_write(const struct capture *capture, int err)
+{
+	tm_cli_error("%s: cannot be written: %s", capture->output,
+		     strerror(-err));
+	return err;
+}
+
+/* A pipe or a device keeps its name; only a file can be replaced. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && !S_ISREG(st.st_mode);
+}
+
+static int open_output(struct capture *capture)
+{
+	if (!strcmp(capture->output, "-")) {
+		capture->fd = dup(STDOUT_FILENO);
+	} else if (is_special(capture->output)) {
+		capture->fd = open(capture->output, O_WRONLY | O_CLOEXEC);
+	} else {
+		if (asprintf(&capture->unfinished, "%s.XXXXXX",
+			     capture->output) < 0) {
+			capture->unfinished = NULL;
+			return cannot_write(capture, -ENOMEM);
+		}
+		capture->fd = mkostemp(capture->unfinished, O_CLOEXEC);
+		if (capture->fd < 0) {
+			int err = -errno;
+
+			free(capture->unfinished);
+			capture->unfinished = NULL;
+			return cannot_write(capture, err);
+		}
+	}
+	return capture->fd < 0 ? cannot_write(capture, -errno) : 0;
+}
+
+/* Ends the dump: it gets its name, or it goes. */
+static int close_output(struct capture *capture, int err)
+{
+	if (capture->fd >= 0 && close(capture->fd) && !err)
+		err = cannot_write(capture, -errno);
+	if (!capture->unfinished)
+		return err;
+	if (!err && rename(capture->unfinished, capture->output))
+		err = cannot_write(capture, -errno);
+	if (err)
+		unlink(capture->unfinished);
+	free(capture->unfinished);
+	return err;
+}
+
+/* --- the work ------------------------------------------------------------------- */
+
+/* Signals that end programs wait until we ask: nothing half done is left.
+ * What the caller ignores (nohup) stays ignored. */
+static void hold_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action;
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (!sigaction(signals[i], NULL, &action) &&
+		    action.sa_handler != SIG_IGN)
+			sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* Writing to a pipe that nobody reads is an error like others. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static bool is_interrupted(void)
+{
+	sigset_t set;
+
+	return !sigpending(&set) &&
+	       (sigismember(&set, SIGINT) > 0 ||
+		sigismember(&set, SIGTERM) > 0 ||
+		sigismember(&set, SIGHUP) > 0);
+}
+
+static int write_pages(struct tm_pages *pages)
+{
+	struct capture *capture = pages->opaque;
+	const uint8_t *bytes = pages->bytes;
+	size_t left = pages->count * TMEM_PAGE_SIZE;
+
+	if (is_interrupted()) {
+		tm_cli_error("capture: interrupted; nothing was written");
+		return -EINTR;
+	}
+	while (left) {
+		ssize_t n = write(capture->fd, bytes, left);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return cannot_write(capture, -errno);
+		bytes += n;
+		left -= (size_t)n;
+	}
+	tm_progress_at(&capture->progress, pages->drained);
+	return 0;
+}
+
+static int read_sources(struct capture *capture, struct tm_pages *pages)
+{
+	int err = 0;
+
+	if (capture->pid)
+		return tm_pages_of_process(pages, (pid_t)capture->pid);
+	for (size_t i = 0; !err && i < capture->file_count; i++)
+		err = tm_pages_of_path(pages, capture->files[i]);
+	return err;
+}
+
+static void print_result(const struct capture *capture,
+			 const struct tm_pages *pages)
+{
+	char size[16];
+	json_t *json;
+
+	if (capture->is_json) {
+		json = json_pack("{sI si ss sb}", "pages",
+				 (json_int_t)pages->drained, "page_size",
+				 TMEM_PAGE_SIZE, "output", capture->output,
+				 "was_cut", pages->was_cut);
+		json_dumpf(json, stdout, JSON_INDENT(2));
+		putchar('\n');
+		json_decref(json);
+		return;
+	}
+	if (!strcmp(capture->output, "-"))
+		return;
+	printf("%s: %" PRIu64 " pages (%s)%s\n", capture->output,
+	       pages->drained,
+	       tm_report_size(pages->drained * TMEM_PAGE_SIZE, size,
+			      sizeof(size)),
+	       pages->was_cut ? "; there were more" : "");
+}
+
+static int capture_all(struct capture *capture)
+{
+	struct tm_pages pages = {
+		.limit = capture->most_bytes / TMEM_PAGE_SIZE,
+		.drain = write_pages,
+		.opaque = capture,
+	};
+	int err;
+
+	hold_signals();
+	err = open_output(capture);
+	if (err)
+		return err;
+	tm_progress_begin(&capture->progress, "capturing pages", 0);
+	err = read_sources(capture, &pages);
+	if (!err)
+		err = tm_pages_drain(&pages);
+	tm_progress_end(&capture->progress);
+	err = close_output(capture, err);
+	if (!err)
+		print_result(capture, &pages);
+	tm_pages_free(&pages);
+	return err;
+}
+
+static int run(const struct tm_cli_verb *verb, int argc, char **argv)
+{
+	struct capture capture = { .fd = -1 };
+	int operands, err;
+
+	capture.files = calloc((size_t)argc + 1, sizeof(*capture.files));
+	if (!capture.files)
+		return TM_CLI_FAILED;
+	err = tm_cli_parse(verb, argc, argv, &capture, &operands);
+	if (!err) {
+		for (int i = 0; i < operands; i++)
+			set_file(&capture, argv[i]);
+		err = check_usage(&capture);
+	}
+	if (err) {
+		free(capture.files);
+		return err > 0 ? TM_CLI_OK : TM_CLI_USAGE;
+	}
+	err = capture_all(&capture);
+	free(capture.files);
+	return err ? TM_CLI_FAILED : TM_CLI_OK;
+}
+
+const struct tm_cli_verb tm_cli_capture = {
+	.name = "capture",
+	.summary = "copy the pages of a process or of files into a dump",
+	.usage = "(--pid PID | --file PATH...) --output DUMP [OPTION]...",
+	.options = options,
+	.run = run,
+};
