@@ -29,15 +29,13 @@
 #include <jansson.h>
 #include <tmem/tmem.h>
 
+#include "choice.h"
 #include "pages.h"
 
 #define TM_BENCH_BLOCK_PAGES 256
 #define TM_BENCH_ARMS_MAX 4
-#define TM_BENCH_CODECS_MAX 32
-#define TM_BENCH_ALLOCATORS_MAX 8
 #define TM_BENCH_ROUNDS_MAX 99
 #define TM_BENCH_THREADS_MAX 64
-#define TM_BENCH_PAGES_DEFAULT 65536
 /* What a store asks of a codec: fewer bytes than this, or it keeps the page
  * as it is. */
 #define TM_BENCH_WORTH_BYTES (TMEM_PAGE_SIZE - 64)
@@ -73,12 +71,6 @@ void tm_bench_pages_free(struct tm_bench_pages *pages);
 
 /* --- one codec, called directly (bench_raw.c) ------------------------------ */
 
-struct tm_bench_codec {
-	const struct tmem_codec *table;
-	int32_t level;
-	char spec[48];			/* "NAME:LEVEL" */
-};
-
 struct tm_bench_raw {
 	const struct tmem_codec *table;
 	struct tmem_host host;
@@ -97,7 +89,7 @@ struct tm_bench_packed {
 };
 
 int tm_bench_raw_open(struct tm_bench_raw *raw,
-		      const struct tm_bench_codec *codec);
+		      const struct tm_chosen_codec *codec);
 void tm_bench_raw_close(struct tm_bench_raw *raw);
 
 static inline size_t tm_bench_raw_compress(struct tm_bench_raw *raw,
@@ -172,11 +164,7 @@ struct tm_bench {
 	uint32_t rounds;
 	uint32_t most_pages;
 	/* what they lead to */
-	struct tmem_plugins *plugins;
-	struct tm_bench_codec codecs[TM_BENCH_CODECS_MAX];
-	uint32_t codec_count;
-	const struct tmem_allocator *allocators[TM_BENCH_ALLOCATORS_MAX];
-	uint32_t allocator_count;
+	struct tm_choice choice;
 	struct tm_bench_pages pages;
 };
 
@@ -212,7 +200,7 @@ struct tm_bench_gain {
 };
 
 struct tm_bench_store_result {
-	const struct tm_bench_codec *codec;
+	const struct tm_chosen_codec *codec;
 	const char *allocator;
 	uint32_t threads;
 	double refused;

@@ -378,13 +378,14 @@ struct report {
 
 static int run_history(struct tm_bench *bench, struct report *report)
 {
+	const struct tm_choice *choice = &bench->choice;
 	const struct tmem_codec *table;
 
-	report->history = calloc(TM_BENCH_CODECS_MAX, sizeof(*report->history));
+	report->history = calloc(TM_CHOICE_MAX, sizeof(*report->history));
 	if (!report->history)
 		return -ENOMEM;
-	for (size_t i = 0; i < TM_BENCH_CODECS_MAX &&
-			   (table = tmem_plugins_codec(bench->plugins, i));
+	for (size_t i = 0; i < TM_CHOICE_MAX &&
+			   (table = tmem_plugins_codec(choice->plugins, i));
 	     i++) {
 		struct tm_bench_history *h =
 			&report->history[report->history_count];
@@ -393,7 +394,7 @@ static int run_history(struct tm_bench *bench, struct report *report)
 		if (table->flags & TMEM_CODEC_STORES_RAW)
 			continue;
 		h->codec = table->name;
-		err = tm_bench_store_history(bench, bench->allocators[0]->name,
+		err = tm_bench_store_history(bench, choice->allocators[0]->name,
 					     h);
 		if (err)
 			return err;
@@ -404,7 +405,8 @@ static int run_history(struct tm_bench *bench, struct report *report)
 
 static int run_all(struct tm_bench *bench, struct report *report)
 {
-	uint32_t total = bench->codec_count * bench->allocator_count;
+	const struct tm_choice *choice = &bench->choice;
+	size_t total = choice->codec_count * choice->allocator_count;
 	struct tm_progress progress;
 	int err = 0;
 
@@ -412,13 +414,13 @@ static int run_all(struct tm_bench *bench, struct report *report)
 	if (!report->results)
 		return -ENOMEM;
 	tm_progress_begin(&progress, "stores", total + 1);
-	for (uint32_t i = 0; !err && i < total; i++) {
+	for (size_t i = 0; !err && i < total; i++) {
 		struct tm_bench_store_result *r = &report->results[i];
 
 		tm_progress_at(&progress, i);
-		r->codec = &bench->codecs[i / bench->allocator_count];
+		r->codec = &choice->codecs[i / choice->allocator_count];
 		r->allocator =
-			bench->allocators[i % bench->allocator_count]->name;
+			choice->allocators[i % choice->allocator_count]->name;
 		err = run_one(bench, r);
 		report->count++;
 	}

@@ -147,7 +147,7 @@ static int measure_gain(struct member *members, const struct tm_bench *bench,
 
 static int make_members(struct member *members, struct team *team,
 			const struct tm_bench_lane *lane,
-			const struct tm_bench_codec *codec, uint32_t count)
+			const struct tm_chosen_codec *codec, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct member *m = &members[i];
