@@ -175,6 +175,8 @@ int tm_client_attach(struct tm_store *store,
 	    strnlen(config->name, TMEM_CLIENT_NAME_MAX + 1) >
 		    TMEM_CLIENT_NAME_MAX)
 		return -EINVAL;
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	do {
 		tm_lock_acquire(&store->control);
 		result = attach(store, config, client);
@@ -203,6 +205,8 @@ int tm_client_set(struct tm_client *client,
 	struct tm_store *store = client->store;
 	int err;
 
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
 	err = check_limits(store, client, config);
 	if (!err) {
@@ -222,6 +226,8 @@ void tm_client_detach(struct tm_client *client)
 	if (!client)
 		return;
 	store = client->store;
+	if (!tm_is_alive(store))
+		return;
 	tm_lock_acquire(&store->control);
 	client->is_attached = false;
 	tm_lock_release(&store->control);
@@ -231,6 +237,8 @@ int tm_client_destroy(struct tm_client *client)
 {
 	struct tm_store *store = client->store;
 
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
 	atomic_store_explicit(&client->record->state,
 			      tm_record_word_dead(client->record->state),
@@ -251,6 +259,8 @@ int tm_client_destroy(struct tm_client *client)
 
 int tm_client_set_frozen(struct tm_client *client, bool frozen)
 {
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	atomic_store(&client->is_frozen, frozen);
 	tm_quiesce(client->store);
 	return 0;

@@ -46,6 +46,8 @@
 /* A page that does not shrink by this much is stored as it is: reading it back
  * is then a copy. */
 #define WORTH_BYTES 64
+/* More than so much asked for ahead of writing only waits in line. */
+#define PREFETCH_BYTES 512u
 
 struct page_op {
 	struct tm_context *context;
@@ -264,7 +266,8 @@ static bool place(struct page_op *op, struct draft *draft)
 	if (!handle)
 		return false;
 	/* The room is cold: fetch it while the check is computed. */
-	tm_prefetch_write(address, length);
+	tm_prefetch_write(address,
+			  length < PREFETCH_BYTES ? length : PREFETCH_BYTES);
 	draft->place = tm_place_make(slot, handle);
 	compute_check(op, draft);
 	tm_memory_copy(address, draft->bytes, length);
@@ -450,6 +453,9 @@ int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 
 	if (flags & ~TMEM_PUT_UNSTABLE)
 		return -EINVAL;
+	/* It is cold, as a rule; by the time it is looked at, its beginning
+	 * need not be. */
+	tm_prefetch_read(page, 4 * TM_CACHE_LINE);
 	result = begin(&op, client, pool, oid, index);
 	if (result)
 		return result;

@@ -77,6 +77,8 @@ int tm_client_set_shared_auth(struct tm_client *client,
 
 	if (!uuid_is_allowed(uuid))
 		return -EINVAL;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
 	while (i < client->auth_count && !uuid_equals(&client->auth[i], uuid))
 		i++;
@@ -203,6 +205,8 @@ int tm_pool_create(struct tm_client *client, uint32_t flags,
 		return -EPERM;
 	if ((flags & TMEM_POOL_SHARED) ? !uuid_is_allowed(uuid) : !!uuid)
 		return -EINVAL;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	do {
 		tm_lock_acquire(&client->store->control);
 		result = create(client, flags, uuid);
@@ -265,6 +269,8 @@ int tm_pool_destroy(struct tm_client *client, int id)
 
 	if (id < 0 || id >= TMEM_POOLS_MAX)
 		return -ENOENT;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
 	err = tm_pool_leave(client, id);
 	tm_lock_release(&client->store->control);
@@ -278,6 +284,8 @@ int tm_pool_get_info(struct tm_client *client, int id,
 
 	if (id < 0 || id >= TMEM_POOLS_MAX)
 		return -ENOENT;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
 	pool = client->pools[id];
 	if (pool) {

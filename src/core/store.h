@@ -224,6 +224,7 @@ struct tm_store {
 	/* what new pages get: slots */
 	_Atomic uint32_t codec;		/* 0: stored as they are */
 	_Atomic uint32_t allocator;
+	_Atomic uint32_t overhead_pct;	/* of that allocator */
 	/* filled under control, before the slot is used */
 	struct tm_codec_slot codecs[TM_CODECS_MAX];
 	struct tm_allocator *_Atomic allocators[TM_ALLOCATORS_MAX];
@@ -233,7 +234,6 @@ struct tm_store {
 	_Atomic uint32_t client_high;	/* slots below may be in use */
 	_Atomic uint64_t weight_sum;
 	_Atomic uint32_t reserved_clients;
-	uint64_t memory_target_bytes;
 
 	struct tm_lock reap_lock;	/* held by whoever reaps */
 	struct tm_lock dead_lock;
@@ -289,6 +289,13 @@ static inline struct tm_pool *tm_pool_at(const struct tm_store *store,
 					 uint32_t slot)
 {
 	return *(struct tm_pool **)tm_table_beside(&store->pool_table, slot);
+}
+
+/* False in a forked child, where nothing of the store may be touched: the
+ * arena is not mapped, and a lock may be held by a thread that is not there. */
+static inline bool tm_is_alive(const struct tm_store *store)
+{
+	return *(volatile uint32_t *)store->alive;
 }
 
 static inline bool tm_pool_is_ephemeral(const struct tm_pool *pool)
@@ -552,6 +559,8 @@ int tm_allocator_slot_open(struct tm_store *store, const char *name,
 int tm_codec_slot_reopen(struct tm_store *store, uint32_t slot);
 int tm_allocator_slot_reopen(struct tm_store *store, uint32_t slot);
 void tm_slots_close(struct tm_store *store);
+/* Memory for so many billed bytes, at worst, as far as sizes matter. */
+uint32_t tm_allocator_overhead_pct(struct tm_store *store, const char *name);
 /* Takes the client out of its pool number @id; the last one ends it. Control lock
  * held. 0 or -ENOENT. */
 int tm_pool_leave(struct tm_client *client, int id);
