@@ -18,7 +18,7 @@
 #define ROUNDS_DEFAULT 7
 #define THREADS_DEFAULT 2
 
-/* --- options ---------------------------------------------------------------- */
+/* --- options -------------------------------------------------------------- */
 
 static int set_pages(void *target, const char *value)
 {
@@ -112,7 +112,7 @@ static const struct tm_cli_option options[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* --- what can be measured ---------------------------------------------------- */
+/* --- what can be measured ------------------------------------------------- */
 
 struct measurement {
 	const char *name;
@@ -141,7 +141,7 @@ static const struct measurement *find_measurement(const char *name)
 	return NULL;
 }
 
-/* --- the verb ------------------------------------------------------------------ */
+/* --- the verb ------------------------------------------------------------- */
 
 static int get_pages(struct tm_bench *bench)
 {
@@ -203,7 +203,8 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 
 const struct tm_cli_verb tm_cli_bench = {
 	.name = "bench",
-	.summary = "measure codecs, allocators or the store beside raw baselines",
+	.summary = "measure codecs, allocators, the store, each beside its "
+		   "raw baseline",
 	.usage = "codec|alloc|store [OPTION]...",
 	.options = options,
 	.run = run,

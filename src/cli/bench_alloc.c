@@ -46,8 +46,8 @@ struct sizes {
 	uint32_t count;
 };
 
-static int get_sizes(struct tm_bench *bench, const struct tm_chosen_codec *codec,
-		     struct sizes *sizes)
+static int get_sizes(struct tm_bench *bench,
+		     const struct tm_chosen_codec *codec, struct sizes *sizes)
 {
 	const struct tm_bench_pages *pages = &bench->pages;
 	struct tm_bench_packed packed;
@@ -129,7 +129,7 @@ static int run_one(const struct sizes *sizes,
 	return err;
 }
 
-/* --- results ---------------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------- */
 
 static json_t *json_of(const struct result *r)
 {

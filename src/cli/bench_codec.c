@@ -65,7 +65,7 @@ static int measure_codec(struct tm_bench *bench, struct result *result)
 	return err;
 }
 
-/* --- results ------------------------------------------------------------------ */
+/* --- results -------------------------------------------------------------- */
 
 static json_t *json_of(const struct result *r)
 {

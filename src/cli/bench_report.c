@@ -122,7 +122,7 @@ static bool is_met(const struct budget *budget, double value)
 				  value <= budget->limit;
 }
 
-/* --- the table ---------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------ */
 
 void tm_bench_report_head(const struct tm_bench *bench)
 {
@@ -234,7 +234,7 @@ void tm_bench_report_history(const struct tm_bench_history *history,
 	       "the pages.\n", history[0].capacity_bytes / (1 << 20));
 }
 
-/* --- JSON ----------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------- */
 
 static void set_real(json_t *object, const char *key, double value)
 {
@@ -409,7 +409,7 @@ json_t *tm_bench_json_history(const struct tm_bench_history *h)
 	return object;
 }
 
-/* --- drawn ------------------------------------------------------------------------ */
+/* --- drawn ---------------------------------------------------------------- */
 
 /* Each figure that has a budget, as a share of it: at 1 it is just met. What
  * should be at least something stands upside down. */

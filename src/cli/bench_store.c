@@ -41,7 +41,7 @@ const struct tmem_oid *tm_bench_oid(void)
 	return &oid;
 }
 
-/* --- a store with one pool ---------------------------------------------------- */
+/* --- a store with one pool ------------------------------------------------ */
 
 int tm_bench_store_open(struct tm_bench_store *store, const char *codec,
 			const char *allocator, uint64_t memory_bytes)
@@ -91,14 +91,14 @@ void tm_bench_store_stats(struct tm_bench_store *store,
 	tmem_store_get_stats(store->store, stats);
 }
 
-/* --- the whole measurement of one store --------------------------------------- */
+/* --- the whole measurement of one store ----------------------------------- */
 
 struct session {
 	struct tm_bench *bench;
 	struct tm_bench_store store;
 	struct tm_bench_packed packed;
 	struct tm_bench_lane lane;
-	uint32_t *stored;		/* pages of the order that were stored */
+	uint32_t *stored;		/* of the order, those stored */
 	struct tm_bench_store_result *result;
 };
 
@@ -367,7 +367,7 @@ static int run_one(struct tm_bench *bench, struct tm_bench_store_result *r)
 	return err;
 }
 
-/* --- the original's headline, and results -------------------------------------- */
+/* --- the original's headline, and results --------------------------------- */
 
 struct report {
 	struct tm_bench_store_result *results;
