@@ -44,6 +44,12 @@ static int set_plot(void *target, const char *value)
 	return 0;
 }
 
+static int set_save(void *target, const char *value)
+{
+	((struct tm_bench *)target)->save_path = value;
+	return 0;
+}
+
 static int set_json(void *target, const char *value)
 {
 	(void)value;
@@ -100,7 +106,9 @@ static const struct tm_cli_option options[] = {
 	{ "rounds", "N", "passes over the pages; medians of them count [7]",
 	  set_rounds },
 	{ "plot", "FILE.svg", "draw the result, with gnuplot", set_plot },
-	{ "json", NULL, "print the result as JSON", set_json },
+	{ "save", "FILE.json", "write the result as JSON there as well",
+	  set_save },
+	{ "json", NULL, "print the result as JSON, not as a table", set_json },
 	{ NULL, NULL, NULL, NULL },
 };
 

@@ -155,6 +155,7 @@ uint64_t tm_bench_random(uint64_t *state);
 struct tm_bench {
 	/* options; 0 or NULL: not given */
 	bool is_json;
+	const char *save_path;
 	const char *plot_path;
 	const char *pages_path;
 	const char *codec_names;
@@ -273,8 +274,8 @@ json_t *tm_bench_json_history(const struct tm_bench_history *history);
 /* {"pages","page_size","same_filled",...}, to which results are added. */
 json_t *tm_bench_json_head(const struct tm_bench *bench);
 void tm_bench_report_head(const struct tm_bench *bench);
-/* Prints it and lets go of it. */
-int tm_bench_json_print(json_t *json);
+/* Prints and saves it as the options say, and lets go of it. */
+int tm_bench_json_finish(const struct tm_bench *bench, json_t *json);
 
 /* --plot: 0, or a negative errno after having said why. */
 int tm_bench_plot_store(const char *path,

@@ -431,7 +431,7 @@ static int run_all(struct tm_bench *bench, struct report *report)
 	return err;
 }
 
-static int print_json(const struct tm_bench *bench, const struct report *report)
+static int give_json(const struct tm_bench *bench, const struct report *report)
 {
 	json_t *head = tm_bench_json_head(bench);
 	json_t *results = json_array(), *history = json_array();
@@ -444,7 +444,7 @@ static int print_json(const struct tm_bench *bench, const struct report *report)
 			history, tm_bench_json_history(&report->history[i]));
 	json_object_set_new(head, "results", results);
 	json_object_set_new(head, "history", history);
-	return tm_bench_json_print(head);
+	return tm_bench_json_finish(bench, head);
 }
 
 int tm_bench_store_run(struct tm_bench *bench)
@@ -452,9 +452,9 @@ int tm_bench_store_run(struct tm_bench *bench)
 	struct report report = { 0 };
 	int err = run_all(bench, &report);
 
-	if (!err && bench->is_json) {
-		err = print_json(bench, &report);
-	} else if (!err) {
+	if (!err)
+		err = give_json(bench, &report);
+	if (!err && !bench->is_json) {
 		tm_bench_report_head(bench);
 		for (uint32_t i = 0; i < report.count; i++)
 			tm_bench_report_store(&report.results[i]);

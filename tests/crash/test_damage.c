@@ -6,9 +6,9 @@
  * it opens, and then
  *
  *	a get never brings anything but what was put under that handle
- *	what is lost is at most what stands behind the record that was hit:
- *	a descriptor's or a stored page's one page (of shared bytes: all that
- *	share them), an object's, a pool's, a client's pages
+ *	what is lost is at most the page whose descriptor or bytes were hit
+ *	(of shared bytes: all that share them); the record of an object, a
+ *	pool or a client, with which many pages would go, is mended
  *	no loss is silent: a line in the log, or -EBADMSG from the get
  *	the sums are right, and the store can be used
  *
@@ -44,9 +44,6 @@
 struct chain {
 	uint32_t descriptor;
 	uint32_t content;	/* 0: not shared */
-	uint32_t object;
-	uint32_t pool;
-	uint32_t client;
 	size_t begin, end;	/* its bytes in the file; 0: none */
 };
 
@@ -147,12 +144,9 @@ static void chain_page(struct damage *d, const struct tm_store *store,
 		return;
 	if (tm_state_kind(page->state) == TM_KIND_LINK)
 		chain.content = tm_state_content(page->state);
-	chain.object = page->object;
-	object = tm_object_record(store, chain.object);
-	chain.pool = object->pool;
-	pool = tm_table_at(&store->pool_table, chain.pool);
-	chain.client = pool->client;
-	client = tm_table_at(&store->client_table, chain.client);
+	object = tm_object_record(store, page->object);
+	pool = tm_table_at(&store->pool_table, object->pool);
+	client = tm_table_at(&store->client_table, pool->client);
 	locate(d, store, &chain);
 	while (strcmp(client->name, crash_client_name[c]))
 		c++;
@@ -266,12 +260,6 @@ static bool may_lose(const struct damage *d, uint32_t i, size_t offset)
 	uint32_t number;
 
 	switch (region_at(d, offset, &number)) {
-	case CLIENTS_:
-		return chain->client == number;
-	case POOLS_:
-		return chain->pool == number;
-	case OBJECTS:
-		return chain->object == number;
 	case DESCRIPTORS:
 		return chain->descriptor == number || chain->content == number;
 	case FRAMES:
