@@ -18,7 +18,7 @@
 #define ROUNDS_DEFAULT 7
 #define THREADS_DEFAULT 2
 
-/* --- options ---------------------------------------------------------------- */
+/* --- options -------------------------------------------------------------- */
 
 static int set_pages(void *target, const char *value)
 {
@@ -41,6 +41,12 @@ static int set_allocator(void *target, const char *value)
 static int set_plot(void *target, const char *value)
 {
 	((struct tm_bench *)target)->plot_path = value;
+	return 0;
+}
+
+static int set_save(void *target, const char *value)
+{
+	((struct tm_bench *)target)->save_path = value;
 	return 0;
 }
 
@@ -100,11 +106,13 @@ static const struct tm_cli_option options[] = {
 	{ "rounds", "N", "passes over the pages; medians of them count [7]",
 	  set_rounds },
 	{ "plot", "FILE.svg", "draw the result, with gnuplot", set_plot },
-	{ "json", NULL, "print the result as JSON", set_json },
+	{ "save", "FILE.json", "write the result as JSON there as well",
+	  set_save },
+	{ "json", NULL, "print the result as JSON, not as a table", set_json },
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* --- what can be measured ---------------------------------------------------- */
+/* --- what can be measured ------------------------------------------------- */
 
 struct measurement {
 	const char *name;
@@ -133,7 +141,7 @@ static const struct measurement *find_measurement(const char *name)
 	return NULL;
 }
 
-/* --- the verb ------------------------------------------------------------------ */
+/* --- the verb ------------------------------------------------------------- */
 
 static int get_pages(struct tm_bench *bench)
 {
@@ -159,14 +167,11 @@ static int choose(struct tm_bench *bench, const struct measurement *what)
 
 static int measure(struct tm_bench *bench, const struct measurement *what)
 {
-	int err = choose(bench, what);
+	int err = get_pages(bench);
 
-	if (!err)
-		err = get_pages(bench);
 	if (!err)
 		err = what->run(bench);
 	tm_bench_pages_free(&bench->pages);
-	tm_choice_free(&bench->choice);
 	return err;
 }
 
@@ -177,6 +182,7 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 		.threads = THREADS_DEFAULT,
 		.rounds = ROUNDS_DEFAULT,
 	};
+	int status = TM_CLI_USAGE;
 	int operands, err;
 
 	err = tm_cli_parse(verb, argc, argv, &bench, &operands);
@@ -190,7 +196,11 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 	what = find_measurement(argv[0]);
 	if (!what)
 		return TM_CLI_USAGE;
-	return measure(&bench, what) ? TM_CLI_FAILED : TM_CLI_OK;
+	err = choose(&bench, what);
+	if (!err)
+		status = measure(&bench, what) ? TM_CLI_FAILED : TM_CLI_OK;
+	tm_choice_free(&bench.choice);
+	return status;
 }
 
 const struct tm_cli_verb tm_cli_bench = {

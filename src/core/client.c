@@ -130,7 +130,8 @@ static int make_client(struct tm_store *store,
 	memset(client->record->name, 0, sizeof(client->record->name));
 	memcpy(client->record->name, config->name, strlen(config->name));
 	set_limits(client, config);
-	atomic_store_explicit(&client->record->state, TM_RECORD_LIVE,
+	atomic_store_explicit(&client->record->state,
+			      tm_client_word(store, slot, TM_RECORD_LIVE),
 			      memory_order_release);
 	atomic_store(&store->clients[slot], client);
 	*out = client;
@@ -174,6 +175,8 @@ int tm_client_attach(struct tm_store *store,
 	    strnlen(config->name, TMEM_CLIENT_NAME_MAX + 1) >
 		    TMEM_CLIENT_NAME_MAX)
 		return -EINVAL;
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	do {
 		tm_lock_acquire(&store->control);
 		result = attach(store, config, client);
@@ -202,6 +205,8 @@ int tm_client_set(struct tm_client *client,
 	struct tm_store *store = client->store;
 	int err;
 
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
 	err = check_limits(store, client, config);
 	if (!err) {
@@ -221,6 +226,8 @@ void tm_client_detach(struct tm_client *client)
 	if (!client)
 		return;
 	store = client->store;
+	if (!tm_is_alive(store))
+		return;
 	tm_lock_acquire(&store->control);
 	client->is_attached = false;
 	tm_lock_release(&store->control);
@@ -230,8 +237,11 @@ int tm_client_destroy(struct tm_client *client)
 {
 	struct tm_store *store = client->store;
 
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
-	atomic_store_explicit(&client->record->state, TM_RECORD_DEAD,
+	atomic_store_explicit(&client->record->state,
+			      tm_record_word_dead(client->record->state),
 			      memory_order_release);
 	for (int id = 0; id < TMEM_POOLS_MAX; id++)
 		tm_pool_leave(client, id);
@@ -244,11 +254,14 @@ int tm_client_destroy(struct tm_client *client)
 	tm_lock_release(&store->control);
 	atomic_store(&store->has_dead, true);
 	tm_worker_wake(store);
+	tm_reap_along(store);
 	return 0;
 }
 
 int tm_client_set_frozen(struct tm_client *client, bool frozen)
 {
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	atomic_store(&client->is_frozen, frozen);
 	tm_quiesce(client->store);
 	return 0;

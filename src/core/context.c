@@ -105,7 +105,7 @@ struct tm_context *tm_enter(struct tm_store *store)
 	int processor = sched_getcpu();
 	uint32_t first = processor < 0 ? 0 : (uint32_t)processor;
 
-	if (!*store->alive)
+	if (!tm_is_alive(store))
 		return NULL;
 	for (;;) {
 		for (uint32_t i = 0; i < store->context_count; i++) {

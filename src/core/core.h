@@ -25,7 +25,7 @@ int tm_store_set_codec(struct tm_store *store, const char *codec);
 int tm_store_set_allocator(struct tm_store *store, const char *allocator);
 int64_t tm_store_evict(struct tm_store *store, uint64_t bytes);
 int tm_store_check(struct tm_store *store);
-void tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats);
+int tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats);
 
 int tm_client_attach(struct tm_store *store,
 		     const struct tmem_client_config *config,
@@ -37,7 +37,7 @@ int tm_client_destroy(struct tm_client *client);
 int tm_client_set_frozen(struct tm_client *client, bool frozen);
 int tm_client_set_shared_auth(struct tm_client *client,
 			      const struct tmem_uuid *uuid, bool allowed);
-void tm_client_get_counts(struct tm_client *client, struct tmem_counts *counts);
+int tm_client_get_counts(struct tm_client *client, struct tmem_counts *counts);
 
 int tm_pool_create(struct tm_client *client, uint32_t flags,
 		   const struct tmem_uuid *uuid);

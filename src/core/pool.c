@@ -77,6 +77,8 @@ int tm_client_set_shared_auth(struct tm_client *client,
 
 	if (!uuid_is_allowed(uuid))
 		return -EINVAL;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
 	while (i < client->auth_count && !uuid_equals(&client->auth[i], uuid))
 		i++;
@@ -148,7 +150,8 @@ static struct tm_pool *make_pool(struct tm_client *client, int id,
 	record->client = client->slot;
 	record->id = (uint32_t)id;
 	memcpy(record->uuid, &pool->uuid, sizeof(record->uuid));
-	atomic_store_explicit(&record->state, TM_RECORD_LIVE,
+	atomic_store_explicit(&record->state,
+			      tm_pool_word(store, slot, TM_RECORD_LIVE),
 			      memory_order_release);
 	atomic_store(&pool->is_dead, false);
 	return pool;
@@ -202,6 +205,8 @@ int tm_pool_create(struct tm_client *client, uint32_t flags,
 		return -EPERM;
 	if ((flags & TMEM_POOL_SHARED) ? !uuid_is_allowed(uuid) : !!uuid)
 		return -EINVAL;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	do {
 		tm_lock_acquire(&client->store->control);
 		result = create(client, flags, uuid);
@@ -234,7 +239,8 @@ static void end_pool(struct tm_client *client, struct tm_pool *pool)
 		tm_table_at(&store->pool_table, pool->slot);
 	int64_t bytes;
 
-	atomic_store_explicit(&record->state, TM_RECORD_DEAD,
+	atomic_store_explicit(&record->state,
+			      tm_record_word_dead(record->state),
 			      memory_order_release);
 	tm_lock_acquire(&store->reap_lock);
 	atomic_store(&pool->is_dead, true);
@@ -263,9 +269,13 @@ int tm_pool_destroy(struct tm_client *client, int id)
 
 	if (id < 0 || id >= TMEM_POOLS_MAX)
 		return -ENOENT;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
 	err = tm_pool_leave(client, id);
 	tm_lock_release(&client->store->control);
+	if (!err)
+		tm_reap_along(client->store);
 	return err;
 }
 
@@ -276,6 +286,8 @@ int tm_pool_get_info(struct tm_client *client, int id,
 
 	if (id < 0 || id >= TMEM_POOLS_MAX)
 		return -ENOENT;
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
 	pool = client->pools[id];
 	if (pool) {

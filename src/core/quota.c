@@ -10,7 +10,8 @@
  *
  * where active is what is used less idle frames, and overhead what a billed
  * byte costs in frames (rounding, partly filled runs): measured on the pages
- * stored now, and never taken for less than 9/8.
+ * stored now, and never taken for less than the allocator needs when sizes
+ * suit it badly (see overhead.c), and an eighth.
  *
  * The victim of an eviction is whoever is furthest above its weight's share of
  * all ephemeral bytes; without weights, whoever has the oldest page. A client
@@ -25,6 +26,7 @@
 
 /* What a put may take at once: the longest run, and slabs of metadata. */
 #define TAKE_BYTES (UINT64_C(16) * TMEM_FRAME_SIZE)
+#define SLACK_PCT 12
 
 static uint64_t billed(const struct tm_client *client)
 {
@@ -53,7 +55,9 @@ static uint64_t active_bytes(const struct tm_store *store)
 /* @bytes as billed, in bytes of memory. */
 uint64_t tm_quota_memory_bytes(const struct tm_store *store, uint64_t bytes)
 {
-	uint64_t all = 0, frames;
+	uint64_t all = 0, frames, measured = 0;
+	uint64_t least = (uint64_t)((double)bytes *
+				    (store->overhead_pct + SLACK_PCT) / 100);
 
 	for (uint32_t i = 1; i < store->client_high; i++) {
 		const struct tm_client *client = store->clients[i];
@@ -63,11 +67,12 @@ uint64_t tm_quota_memory_bytes(const struct tm_store *store, uint64_t bytes)
 	}
 	frames = store->arena.used_frames * TMEM_FRAME_SIZE;
 	/* Of few pages every run is nearly empty: they say nothing. */
-	if (all < (UINT64_C(1) << 20) || frames < all + all / 8)
-		return bytes + bytes / 8;
-	return frames > 2 * all ? 2 * bytes :
-				  (uint64_t)((double)bytes * (double)frames /
-					     (double)all);
+	if (all >= (UINT64_C(1) << 20))
+		measured = frames > 2 * all ?
+				   2 * bytes :
+				   (uint64_t)((double)bytes * (double)frames /
+					      (double)all);
+	return measured > least ? measured : least;
 }
 
 uint64_t tm_quota_held_bytes(struct tm_store *store,

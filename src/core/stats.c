@@ -49,11 +49,14 @@ static void add_counts(struct tmem_counts *counts,
 	counts->corrupt += sum(client, TM_COUNT_CORRUPT);
 }
 
-void tm_client_get_counts(struct tm_client *client, struct tmem_counts *counts)
+int tm_client_get_counts(struct tm_client *client, struct tmem_counts *counts)
 {
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
 	add_counts(counts, client);
 	tm_histogram_summary(&client->put_ns, &counts->put);
 	tm_histogram_summary(&client->get_ns, &counts->get);
+	return 0;
 }
 
 static void store_counts(struct tm_store *store, struct tmem_store_stats *stats)
@@ -91,15 +94,21 @@ static void name_plugins(struct tm_store *store, struct tmem_store_stats *stats)
 				tm_codec_errors(store->codecs[i].codec);
 }
 
-void tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
+int tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
 {
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	/* Control keeps clients and plugins where they are. */
 	tm_lock_acquire(&store->control);
 	store_counts(store, stats);
 	name_plugins(store, stats);
 	tm_lock_release(&store->control);
-	stats->memory_bytes = store->memory.limit_bytes;
 	stats->used_bytes = store->memory.used_bytes;
+	/* Beyond a limit that was lowered nothing is granted, so that use only
+	 * comes down, and what is in force with it. */
+	stats->memory_bytes = store->memory.limit_bytes;
+	if (stats->memory_bytes < stats->used_bytes)
+		stats->memory_bytes = stats->used_bytes;
 	stats->arena_bytes = store->arena.used_frames * TMEM_FRAME_SIZE;
 	stats->idle_bytes = store->arena.idle_frames * TMEM_FRAME_SIZE;
 	stats->metadata_bytes = stats->used_bytes - stats->arena_bytes -
@@ -114,6 +123,7 @@ void tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
 		(stats->counts.pages - stats->counts.same_filled -
 		 stats->counts.shared_copies) *
 		TMEM_PAGE_SIZE;
+	return 0;
 }
 
 /* --- the sums -------------------------------------------------------------- */
@@ -258,7 +268,7 @@ int tm_store_check(struct tm_store *store)
 	struct sums sums = { .store = store };
 	struct tm_context *context;
 
-	if (!*store->alive)
+	if (!tm_is_alive(store))
 		return -EOWNERDEAD;
 	hold_reaper(store);
 	context = tm_enter(store);

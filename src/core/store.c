@@ -320,7 +320,7 @@ void tm_store_close(struct tm_store *store)
 	if (!store)
 		return;
 	/* In a forked child there is no worker, and no arena. */
-	if (!store->alive || *store->alive) {
+	if (!store->alive || tm_is_alive(store)) {
 		tm_worker_stop(store);
 		tm_contexts_destroy(store);
 		tm_slots_close(store);
@@ -348,6 +348,8 @@ int tm_store_set_codec(struct tm_store *store, const char *codec)
 	uint32_t slot;
 	int err;
 
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
 	err = tm_codec_slot_open(store, codec, &slot);
 	if (!err)
@@ -361,10 +363,15 @@ int tm_store_set_allocator(struct tm_store *store, const char *allocator)
 	uint32_t slot;
 	int err;
 
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
 	err = tm_allocator_slot_open(store, allocator, &slot);
-	if (!err)
+	if (!err) {
+		store->overhead_pct =
+			tm_allocator_overhead_pct(store, allocator);
 		atomic_store(&store->allocator, slot);
+	}
 	tm_lock_release(&store->control);
 	return err;
 }
@@ -392,6 +399,8 @@ int tm_store_set_memory(struct tm_store *store, uint64_t memory_bytes)
 {
 	int err = 0;
 
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
 	if (memory_bytes < TMEM_MEMORY_MIN ||
 	    memory_bytes > store->arena.super->memory_max_bytes)
 		return -EINVAL;

@@ -224,6 +224,7 @@ struct tm_store {
 	/* what new pages get: slots */
 	_Atomic uint32_t codec;		/* 0: stored as they are */
 	_Atomic uint32_t allocator;
+	_Atomic uint32_t overhead_pct;	/* of that allocator */
 	/* filled under control, before the slot is used */
 	struct tm_codec_slot codecs[TM_CODECS_MAX];
 	struct tm_allocator *_Atomic allocators[TM_ALLOCATORS_MAX];
@@ -233,7 +234,6 @@ struct tm_store {
 	_Atomic uint32_t client_high;	/* slots below may be in use */
 	_Atomic uint64_t weight_sum;
 	_Atomic uint32_t reserved_clients;
-	uint64_t memory_target_bytes;
 
 	struct tm_lock reap_lock;	/* held by whoever reaps */
 	struct tm_lock dead_lock;
@@ -289,6 +289,13 @@ static inline struct tm_pool *tm_pool_at(const struct tm_store *store,
 					 uint32_t slot)
 {
 	return *(struct tm_pool **)tm_table_beside(&store->pool_table, slot);
+}
+
+/* False in a forked child, where nothing of the store may be touched: the
+ * arena is not mapped, and a lock may be held by a thread that is not there. */
+static inline bool tm_is_alive(const struct tm_store *store)
+{
+	return *(volatile uint32_t *)store->alive;
 }
 
 static inline bool tm_pool_is_ephemeral(const struct tm_pool *pool)
@@ -383,7 +390,7 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
  * locked; NULL when its place is damaged. */
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 			  uint64_t place);
-/* @content_hash is store.content_hash() of those bytes. */
+/* @hash is the slice's; @content_hash is store.content_hash() of those bytes. */
 uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
 		       uint64_t content_hash);
 
@@ -426,6 +433,14 @@ static inline int64_t tm_object_bill(const struct tm_pool *pool)
 {
 	return pool->flags & TMEM_POOL_SHARED ? 0 : TM_OBJECT_BILL;
 }
+
+/* What the state word of such a record must be in that state. */
+uint32_t tm_client_word(const struct tm_store *store, uint32_t slot,
+			enum tm_record_state state);
+uint32_t tm_pool_word(const struct tm_store *store, uint32_t slot,
+		      enum tm_record_state state);
+uint32_t tm_object_word(const struct tm_store *store, uint32_t number,
+			enum tm_record_state state);
 
 /* --- object.c --------------------------------------------------------------*/
 
@@ -497,6 +512,9 @@ bool tm_reap(struct tm_context *context, uint32_t max);
 /* Frees the slots of pools and clients that are reaped, once nobody can be
  * looking at them. Called outside of operations. */
 bool tm_reap_slots(struct tm_store *store);
+/* Some of both, for whoever made something dead: so slots come back as fast as
+ * they are used up, with or without a worker. No lock held. */
+void tm_reap_along(struct tm_store *store);
 void tm_reap_object(struct tm_store *store, uint32_t number);
 void tm_reap_pool(struct tm_store *store, struct tm_pool *pool);
 
@@ -544,6 +562,8 @@ int tm_allocator_slot_open(struct tm_store *store, const char *name,
 int tm_codec_slot_reopen(struct tm_store *store, uint32_t slot);
 int tm_allocator_slot_reopen(struct tm_store *store, uint32_t slot);
 void tm_slots_close(struct tm_store *store);
+/* Memory for so many billed bytes, at worst, as far as sizes matter. */
+uint32_t tm_allocator_overhead_pct(struct tm_store *store, const char *name);
 /* Takes the client out of its pool number @id; the last one ends it. Control lock
  * held. 0 or -ENOENT. */
 int tm_pool_leave(struct tm_client *client, int id);

@@ -153,12 +153,15 @@ int tmem_store_get_stats(struct tmem_store *store,
 			 struct tmem_store_stats *stats)
 {
 	struct tmem_store_stats all = { 0 };
+	int err = 0;
 
 	if (!stats || stats->struct_size < sizeof(all) ||
 	    stats->counts.struct_size < sizeof(all.counts))
 		return -EINVAL;
 	if (store->core)
-		tm_store_get_stats(store->core, &all);
+		err = tm_store_get_stats(store->core, &all);
+	if (err)
+		return err;
 	all.counts.struct_size = stats->counts.struct_size;
 	give(stats, &all, sizeof(all));
 	return 0;
@@ -235,12 +238,14 @@ int tmem_client_get_counts(struct tmem_client *client,
 			   struct tmem_counts *counts)
 {
 	struct tmem_counts all = { 0 };
+	int err;
 
 	if (!counts || counts->struct_size < sizeof(all))
 		return -EINVAL;
-	tm_client_get_counts(client->core, &all);
-	give(counts, &all, sizeof(all));
-	return 0;
+	err = tm_client_get_counts(client->core, &all);
+	if (!err)
+		give(counts, &all, sizeof(all));
+	return err;
 }
 
 /* --- pools and pages -------------------------------------------------------- */

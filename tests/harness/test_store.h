@@ -17,7 +17,7 @@
 #include <tmem/tmem.h>
 
 #include "harness.h"
-#include "pages.h"
+#include "test_pages.h"
 
 #define TM_MIB (UINT64_C(1) << 20)
 #define TM_TEST_ALLOCATORS 2
@@ -175,14 +175,22 @@ static inline struct tmem_counts tm_test_counts(struct tmem_client *client)
 	return counts;
 }
 
-static inline void tm_test_within_limit(struct tmem_store *store)
+/* @limit_bytes: what was asked for, when it can be in force. */
+static inline void tm_test_within(struct tmem_store *store,
+				  uint64_t limit_bytes)
 {
 	struct tmem_store_stats stats = tm_test_stats(store);
 
 	ck_assert_uint_le(stats.used_bytes, stats.memory_bytes);
+	ck_assert_uint_le(stats.memory_bytes, limit_bytes);
 	ck_assert_uint_eq(stats.used_bytes, stats.arena_bytes +
 						    stats.metadata_bytes +
 						    stats.idle_bytes);
+}
+
+static inline void tm_test_within_limit(const struct tm_test_store *t)
+{
+	tm_test_within(t->store, t->config.memory_bytes);
 }
 
 /* All background work there is. */

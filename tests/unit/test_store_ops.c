@@ -247,7 +247,7 @@ static uint32_t fill_up(struct tm_test_store *t, int pool, uint64_t object)
 
 	while (tm_test_put(t->client, pool, object, i, TM_PAGE_NOISE, i) ==
 	       TMEM_PUT_STORED) {
-		tm_test_within_limit(t->store);
+		tm_test_within_limit(t);
 		i++;
 	}
 	ck_assert_uint_gt(i, 100);
