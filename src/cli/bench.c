@@ -18,7 +18,7 @@
 #define ROUNDS_DEFAULT 7
 #define THREADS_DEFAULT 2
 
-/* --- options ---------------------------------------------------------------- */
+/* --- options -------------------------------------------------------------- */
 
 static int set_pages(void *target, const char *value)
 {
@@ -41,6 +41,12 @@ static int set_allocator(void *target, const char *value)
 static int set_plot(void *target, const char *value)
 {
 	((struct tm_bench *)target)->plot_path = value;
+	return 0;
+}
+
+static int set_save(void *target, const char *value)
+{
+	((struct tm_bench *)target)->save_path = value;
 	return 0;
 }
 
@@ -100,26 +106,26 @@ static const struct tm_cli_option options[] = {
 	{ "rounds", "N", "passes over the pages; medians of them count [7]",
 	  set_rounds },
 	{ "plot", "FILE.svg", "draw the result, with gnuplot", set_plot },
-	{ "json", NULL, "print the result as JSON", set_json },
+	{ "save", "FILE.json", "write the result as JSON there as well",
+	  set_save },
+	{ "json", NULL, "print the result as JSON, not as a table", set_json },
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* --- what can be measured ---------------------------------------------------- */
-
-enum choice { CHOOSE_DEFAULT, CHOOSE_ALL, CHOOSE_COMPRESSING };
+/* --- what can be measured ------------------------------------------------- */
 
 struct measurement {
 	const char *name;
 	int (*run)(struct tm_bench *bench);
-	/* when no option names some */
-	enum choice codecs;
-	enum choice allocators;
+	/* When no option names some: of the build's default, or of all? */
+	bool of_all_codecs;
+	bool of_all_allocators;
 };
 
 static const struct measurement measurements[] = {
-	{ "codec", tm_bench_codec_run, CHOOSE_ALL, CHOOSE_DEFAULT },
-	{ "alloc", tm_bench_alloc_run, CHOOSE_COMPRESSING, CHOOSE_ALL },
-	{ "store", tm_bench_store_run, CHOOSE_DEFAULT, CHOOSE_DEFAULT },
+	{ "codec", tm_bench_codec_run, true, false },
+	{ "alloc", tm_bench_alloc_run, true, true },
+	{ "store", tm_bench_store_run, false, false },
 };
 #define MEASUREMENTS (sizeof(measurements) / sizeof(measurements[0]))
 
@@ -135,147 +141,7 @@ static const struct measurement *find_measurement(const char *name)
 	return NULL;
 }
 
-/* --- codecs and allocators by name ------------------------------------------- */
-
-static int unknown(const char *kind, const char *name, const char *const *known,
-		   size_t count)
-{
-	const char *nearest = tm_nearest(name, known, count, sizeof(*known));
-
-	return tm_cli_error("bench: unknown %s \"%s\"%s%s%s "
-			    "(`tmem plugins` lists them)", kind, name,
-			    nearest ? "; the nearest is \"" : "",
-			    nearest ? nearest : "", nearest ? "\"" : "");
-}
-
-static const struct tmem_codec *find_codec(const struct tm_bench *bench,
-					   const char *name)
-{
-	const char *known[TM_BENCH_CODECS_MAX];
-	const struct tmem_codec *table;
-	size_t count = 0;
-
-	while (count < TM_BENCH_CODECS_MAX &&
-	       (table = tmem_plugins_codec(bench->plugins, count))) {
-		if (!strcmp(table->name, name))
-			return table;
-		known[count++] = table->name;
-	}
-	unknown("codec", name, known, count);
-	return NULL;
-}
-
-static int add_codec(struct tm_bench *bench, const struct tmem_codec *table,
-		     int32_t level)
-{
-	struct tm_bench_codec *codec = &bench->codecs[bench->codec_count];
-
-	if (bench->codec_count == TM_BENCH_CODECS_MAX)
-		return tm_cli_error("bench: at most %d codecs",
-				    TM_BENCH_CODECS_MAX);
-	bench->codec_count++;
-	codec->table = table;
-	codec->level = level;
-	if (table->level_min == table->level_max)
-		snprintf(codec->spec, sizeof(codec->spec), "%s", table->name);
-	else
-		snprintf(codec->spec, sizeof(codec->spec), "%s:%" PRId32,
-			 table->name, level);
-	return 0;
-}
-
-/* "NAME" or "NAME:LEVEL" */
-static int add_codec_named(struct tm_bench *bench, char *word)
-{
-	char *level_text = strchr(word, ':'), *end;
-	const struct tmem_codec *table;
-	long level;
-
-	if (level_text)
-		*level_text++ = '\0';
-	table = find_codec(bench, word);
-	if (!table)
-		return -EINVAL;
-	if (!level_text)
-		return add_codec(bench, table, table->level_default);
-	errno = 0;
-	level = strtol(level_text, &end, 10);
-	if (errno || end == level_text || *end || level < table->level_min ||
-	    level > table->level_max)
-		return tm_cli_error("bench: \"%s\" is not a level of codec %s: "
-				    "%" PRId32 " to %" PRId32, level_text, word,
-				    table->level_min, table->level_max);
-	return add_codec(bench, table, (int32_t)level);
-}
-
-static int add_allocator_named(struct tm_bench *bench, char *word)
-{
-	const char *known[TM_BENCH_ALLOCATORS_MAX];
-	const struct tmem_allocator *table;
-	size_t count = 0;
-
-	if (bench->allocator_count == TM_BENCH_ALLOCATORS_MAX)
-		return tm_cli_error("bench: at most %d allocators",
-				    TM_BENCH_ALLOCATORS_MAX);
-	while (count < TM_BENCH_ALLOCATORS_MAX &&
-	       (table = tmem_plugins_allocator(bench->plugins, count))) {
-		if (!strcmp(table->name, word)) {
-			bench->allocators[bench->allocator_count++] = table;
-			return 0;
-		}
-		known[count++] = table->name;
-	}
-	return unknown("allocator", word, known, count);
-}
-
-static int each_name(struct tm_bench *bench, const char *names,
-		     int (*add)(struct tm_bench *bench, char *word))
-{
-	char *copy = strdup(names), *rest = copy, *word;
-	int err = copy ? 0 : -ENOMEM;
-
-	while (!err && (word = strsep(&rest, ",")))
-		err = add(bench, word);
-	free(copy);
-	return err;
-}
-
-static int choose_codecs(struct tm_bench *bench, enum choice choice)
-{
-	const struct tmem_codec *table;
-	int err = 0;
-
-	if (bench->codec_names)
-		return each_name(bench, bench->codec_names, add_codec_named);
-	if (choice == CHOOSE_DEFAULT)
-		return each_name(bench, tmem_default_codec(), add_codec_named);
-	for (size_t i = 0;
-	     !err && (table = tmem_plugins_codec(bench->plugins, i)); i++)
-		if (choice == CHOOSE_ALL ||
-		    !(table->flags & TMEM_CODEC_STORES_RAW))
-			err = add_codec(bench, table, table->level_default);
-	return err;
-}
-
-static int choose_allocators(struct tm_bench *bench, enum choice choice)
-{
-	const struct tmem_allocator *table;
-
-	if (bench->allocator_names)
-		return each_name(bench, bench->allocator_names,
-				 add_allocator_named);
-	if (choice == CHOOSE_DEFAULT)
-		return each_name(bench, tmem_default_allocator(),
-				 add_allocator_named);
-	for (size_t i = 0;
-	     i < TM_BENCH_ALLOCATORS_MAX &&
-	     (table = tmem_plugins_allocator(bench->plugins, i));
-	     i++)
-		bench->allocators[bench->allocator_count++] = table;
-	return 0;
-}
-
-/* --- the verb ------------------------------------------------------------------ */
+/* --- the verb ------------------------------------------------------------- */
 
 static int get_pages(struct tm_bench *bench)
 {
@@ -287,20 +153,28 @@ static int get_pages(struct tm_bench *bench)
 							     PAGES_DEFAULT);
 }
 
+static int choose(struct tm_bench *bench, const struct measurement *what)
+{
+	const char *codecs = bench->codec_names;
+	const char *allocators = bench->allocator_names;
+
+	if (!codecs && !what->of_all_codecs)
+		codecs = tmem_default_codec();
+	if (!allocators && !what->of_all_allocators)
+		allocators = tmem_default_allocator();
+	return tm_choice_make(&bench->choice, codecs, allocators);
+}
+
 static int measure(struct tm_bench *bench, const struct measurement *what)
 {
-	int err = tmem_plugins_open(NULL, tm_cli_log, NULL, &bench->plugins);
+	int err = choose(bench, what);
 
-	if (!err)
-		err = choose_codecs(bench, what->codecs);
-	if (!err)
-		err = choose_allocators(bench, what->allocators);
 	if (!err)
 		err = get_pages(bench);
 	if (!err)
 		err = what->run(bench);
 	tm_bench_pages_free(&bench->pages);
-	tmem_plugins_close(bench->plugins);
+	tm_choice_free(&bench->choice);
 	return err;
 }
 
@@ -329,7 +203,8 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 
 const struct tm_cli_verb tm_cli_bench = {
 	.name = "bench",
-	.summary = "measure codecs, allocators or the store beside raw baselines",
+	.summary = "measure codecs, allocators, the store, each beside its "
+		   "raw baseline",
 	.usage = "codec|alloc|store [OPTION]...",
 	.options = options,
 	.run = run,

@@ -29,20 +29,18 @@
 #include <jansson.h>
 #include <tmem/tmem.h>
 
+#include "choice.h"
 #include "pages.h"
 
 #define TM_BENCH_BLOCK_PAGES 256
 #define TM_BENCH_ARMS_MAX 4
-#define TM_BENCH_CODECS_MAX 32
-#define TM_BENCH_ALLOCATORS_MAX 8
 #define TM_BENCH_ROUNDS_MAX 99
 #define TM_BENCH_THREADS_MAX 64
-#define TM_BENCH_PAGES_DEFAULT 65536
 /* What a store asks of a codec: fewer bytes than this, or it keeps the page
  * as it is. */
 #define TM_BENCH_WORTH_BYTES (TMEM_PAGE_SIZE - 64)
 
-/* --- pages (bench_pages.c) -------------------------------------------------- */
+/* --- pages (bench_pages.c) ------------------------------------------------ */
 
 struct tm_bench_pages {
 	struct tm_pages all;
@@ -71,13 +69,7 @@ int tm_bench_pages_read(struct tm_bench_pages *pages, const char *path,
 int tm_bench_pages_capture(struct tm_bench_pages *pages, uint32_t count);
 void tm_bench_pages_free(struct tm_bench_pages *pages);
 
-/* --- one codec, called directly (bench_raw.c) ------------------------------ */
-
-struct tm_bench_codec {
-	const struct tmem_codec *table;
-	int32_t level;
-	char spec[48];			/* "NAME:LEVEL" */
-};
+/* --- one codec, called directly (bench_raw.c) ----------------------------- */
 
 struct tm_bench_raw {
 	const struct tmem_codec *table;
@@ -97,7 +89,7 @@ struct tm_bench_packed {
 };
 
 int tm_bench_raw_open(struct tm_bench_raw *raw,
-		      const struct tm_bench_codec *codec);
+		      const struct tm_chosen_codec *codec);
 void tm_bench_raw_close(struct tm_bench_raw *raw);
 
 static inline size_t tm_bench_raw_compress(struct tm_bench_raw *raw,
@@ -111,7 +103,7 @@ int tm_bench_pack(struct tm_bench_packed *packed, struct tm_bench_raw *raw,
 		  const struct tm_bench_pages *pages);
 void tm_bench_packed_free(struct tm_bench_packed *packed);
 
-/* --- measuring in turns (bench_arms.c) ------------------------------------- */
+/* --- measuring in turns (bench_arms.c) ------------------------------------ */
 
 struct tm_bench_lane {
 	const struct tm_bench_pages *pages;
@@ -146,22 +138,24 @@ struct tm_bench_plan {
 	tm_bench_block_fn *arms[TM_BENCH_ARMS_MAX];
 	uint32_t arm_count;
 	uint32_t rounds;
-	bool cpu_clock;			/* the thread's, not the wall's */
 };
 
 /* 0, or the lane's error. */
 int tm_bench_arms(struct tm_bench_lane *lane, const struct tm_bench_plan *plan,
 		  struct tm_bench_arm *results);
 
+/* The wall's clock, and the thread's. */
 uint64_t tm_bench_now_ns(void);
+uint64_t tm_bench_cpu_ns(void);
 double tm_bench_median(double *values, uint32_t count);
 uint64_t tm_bench_random(uint64_t *state);
 
-/* --- the program ----------------------------------------------------------- */
+/* --- the program ---------------------------------------------------------- */
 
 struct tm_bench {
 	/* options; 0 or NULL: not given */
 	bool is_json;
+	const char *save_path;
 	const char *plot_path;
 	const char *pages_path;
 	const char *codec_names;
@@ -171,11 +165,7 @@ struct tm_bench {
 	uint32_t rounds;
 	uint32_t most_pages;
 	/* what they lead to */
-	struct tmem_plugins *plugins;
-	struct tm_bench_codec codecs[TM_BENCH_CODECS_MAX];
-	uint32_t codec_count;
-	const struct tmem_allocator *allocators[TM_BENCH_ALLOCATORS_MAX];
-	uint32_t allocator_count;
+	struct tm_choice choice;
 	struct tm_bench_pages pages;
 };
 
@@ -184,7 +174,7 @@ int tm_bench_codec_run(struct tm_bench *bench);
 int tm_bench_alloc_run(struct tm_bench *bench);
 int tm_bench_store_run(struct tm_bench *bench);
 
-/* --- what a store is asked (bench_store*.c) -------------------------------- */
+/* --- what a store is asked (bench_store*.c) ------------------------------- */
 
 struct tm_bench_latency {
 	double p50_ns;
@@ -205,11 +195,13 @@ struct tm_bench_gain {
 	double raw;			/* ops/s of all threads / of one */
 	double store;
 	double ratio;			/* store / raw */
+	double ratio_min;
+	double ratio_max;
 	double ops_per_s;		/* the store's, all threads */
 };
 
 struct tm_bench_store_result {
-	const struct tm_bench_codec *codec;
+	const struct tm_chosen_codec *codec;
 	const char *allocator;
 	uint32_t threads;
 	double refused;
@@ -226,6 +218,8 @@ struct tm_bench_store_result {
 	double same_filled_get_ns;
 	struct tm_bench_arm raw_compress, put, put_unstable, copy;
 	struct tm_bench_arm raw_decompress, get;
+	/* after all pages were overwritten */
+	struct tm_bench_arm raw_decompress_again, get_again;
 	struct tm_bench_latency put_latency, get_latency;
 	struct tm_bench_gain put_gain, get_gain;
 	struct tm_bench_density density;
@@ -269,7 +263,7 @@ int tm_bench_store_small(struct tm_bench *bench,
 int tm_bench_store_history(struct tm_bench *bench, const char *allocator,
 			   struct tm_bench_history *history);
 
-/* --- results (bench_report.c) ---------------------------------------------- */
+/* --- results (bench_report.c) --------------------------------------------- */
 
 void tm_bench_report_store(const struct tm_bench_store_result *result);
 void tm_bench_report_history(const struct tm_bench_history *history,
@@ -280,12 +274,11 @@ json_t *tm_bench_json_history(const struct tm_bench_history *history);
 /* {"pages","page_size","same_filled",...}, to which results are added. */
 json_t *tm_bench_json_head(const struct tm_bench *bench);
 void tm_bench_report_head(const struct tm_bench *bench);
-/* Prints it and lets go of it. */
-int tm_bench_json_print(json_t *json);
+/* Prints and saves it as the options say, and lets go of it. */
+int tm_bench_json_finish(const struct tm_bench *bench, json_t *json);
 
 /* --plot: 0, or a negative errno after having said why. */
 int tm_bench_plot_store(const char *path,
-			const struct tm_bench_store_result *results,
-			uint32_t count);
+			const struct tm_bench_store_result *result);
 
 #endif

@@ -34,7 +34,7 @@ struct malloc_result {
 };
 
 struct result {
-	const struct tm_bench_codec *codec;
+	const struct tm_chosen_codec *codec;
 	const char *allocator;
 	struct tm_alloc_bench_result own;
 	struct malloc_result malloc;
@@ -46,8 +46,8 @@ struct sizes {
 	uint32_t count;
 };
 
-static int get_sizes(struct tm_bench *bench, const struct tm_bench_codec *codec,
-		     struct sizes *sizes)
+static int get_sizes(struct tm_bench *bench,
+		     const struct tm_chosen_codec *codec, struct sizes *sizes)
 {
 	const struct tm_bench_pages *pages = &bench->pages;
 	struct tm_bench_packed packed;
@@ -129,7 +129,7 @@ static int run_one(const struct sizes *sizes,
 	return err;
 }
 
-/* --- results ---------------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------- */
 
 static json_t *json_of(const struct result *r)
 {
@@ -149,7 +149,7 @@ static json_t *json_of(const struct result *r)
 		o->density.free70_1s);
 }
 
-static int print_json(const struct tm_bench *bench,
+static int give_json(const struct tm_bench *bench,
 		      const struct result *results, uint32_t count)
 {
 	json_t *head = tm_bench_json_head(bench);
@@ -158,7 +158,7 @@ static int print_json(const struct tm_bench *bench,
 	for (uint32_t i = 0; i < count; i++)
 		json_array_append_new(list, json_of(&results[i]));
 	json_object_set_new(head, "results", list);
-	return tm_bench_json_print(head);
+	return tm_bench_json_finish(bench, head);
 }
 
 static void print_table(const struct tm_bench *bench,
@@ -224,25 +224,36 @@ static int draw(const struct tm_bench *bench, const struct result *results,
 	return tm_plot_close(&plot);
 }
 
-static int run_all(struct tm_bench *bench, struct result *results)
+/* Sizes that are all alike say nothing, unless somebody asks for them. */
+static bool is_wanted(const struct tm_bench *bench,
+		      const struct tm_chosen_codec *codec)
 {
+	return bench->codec_names ||
+	       !(codec->table->flags & TMEM_CODEC_STORES_RAW);
+}
+
+static int run_all(struct tm_bench *bench, struct result *results,
+		   uint32_t *count)
+{
+	const struct tm_choice *choice = &bench->choice;
 	struct sizes sizes = { 0 };
 	struct tm_progress progress;
-	uint32_t at = 0;
 	int err = 0;
 
 	sizes.list = malloc(bench->pages.order_count * sizeof(*sizes.list));
 	if (!sizes.list)
 		return -ENOMEM;
 	tm_progress_begin(&progress, "allocators",
-			  bench->codec_count * bench->allocator_count);
-	for (uint32_t c = 0; !err && c < bench->codec_count; c++) {
-		err = get_sizes(bench, &bench->codecs[c], &sizes);
-		for (uint32_t a = 0; !err && a < bench->allocator_count; a++) {
-			results[at].codec = &bench->codecs[c];
-			err = run_one(&sizes, bench->allocators[a],
-				      &results[at]);
-			tm_progress_at(&progress, ++at);
+			  choice->codec_count * choice->allocator_count);
+	for (size_t c = 0; !err && c < choice->codec_count; c++) {
+		if (!is_wanted(bench, &choice->codecs[c]))
+			continue;
+		err = get_sizes(bench, &choice->codecs[c], &sizes);
+		for (size_t a = 0; !err && a < choice->allocator_count; a++) {
+			results[*count].codec = &choice->codecs[c];
+			err = run_one(&sizes, choice->allocators[a],
+				      &results[*count]);
+			tm_progress_at(&progress, ++*count);
 		}
 	}
 	tm_progress_end(&progress);
@@ -252,15 +263,18 @@ static int run_all(struct tm_bench *bench, struct result *results)
 
 int tm_bench_alloc_run(struct tm_bench *bench)
 {
-	uint32_t count = bench->codec_count * bench->allocator_count;
-	struct result *results = calloc(count, sizeof(*results));
-	int err = results ? run_all(bench, results) : -ENOMEM;
+	const struct tm_choice *choice = &bench->choice;
+	struct result *results =
+		calloc(choice->codec_count * choice->allocator_count + 1,
+		       sizeof(*results));
+	uint32_t count = 0;
+	int err = results ? run_all(bench, results, &count) : -ENOMEM;
 
 	if (err)
 		tm_cli_error("bench: alloc: %s", strerror(-err));
-	else if (bench->is_json)
-		err = print_json(bench, results, count);
 	else
+		err = give_json(bench, results, count);
+	if (!err && !bench->is_json)
 		print_table(bench, results, count);
 	if (!err)
 		err = draw(bench, results, count);

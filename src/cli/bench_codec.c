@@ -17,7 +17,7 @@
 #include "report.h"
 
 struct result {
-	const struct tm_bench_codec *codec;
+	const struct tm_chosen_codec *codec;
 	double ratio;
 	uint32_t stored_raw;
 	struct tm_bench_arm copy, compress, decompress;
@@ -65,7 +65,7 @@ static int measure_codec(struct tm_bench *bench, struct result *result)
 	return err;
 }
 
-/* --- results ------------------------------------------------------------------ */
+/* --- results -------------------------------------------------------------- */
 
 static json_t *json_of(const struct result *r)
 {
@@ -79,16 +79,16 @@ static json_t *json_of(const struct result *r)
 			 "decompress_mb_per_s", mb_per_s(r->decompress.ns));
 }
 
-static int print_json(const struct tm_bench *bench,
+static int give_json(const struct tm_bench *bench,
 		      const struct result *results)
 {
 	json_t *head = tm_bench_json_head(bench);
 	json_t *list = json_array();
 
-	for (uint32_t i = 0; i < bench->codec_count; i++)
+	for (size_t i = 0; i < bench->choice.codec_count; i++)
 		json_array_append_new(list, json_of(&results[i]));
 	json_object_set_new(head, "results", list);
-	return tm_bench_json_print(head);
+	return tm_bench_json_finish(bench, head);
 }
 
 static void print_table(const struct tm_bench *bench,
@@ -103,7 +103,7 @@ static void print_table(const struct tm_bench *bench,
 
 	tm_bench_report_head(bench);
 	tm_report_begin(&report, titles, sizeof(titles) / sizeof(titles[0]));
-	for (uint32_t i = 0; i < bench->codec_count; i++) {
+	for (size_t i = 0; i < bench->choice.codec_count; i++) {
 		const struct result *r = &results[i];
 
 		tm_report_cell(&report, "%s", r->codec->spec);
@@ -133,7 +133,7 @@ static int draw(const struct tm_bench *bench, const struct result *results)
 	if (err)
 		return err;
 	fputs("$data << EOD\n", plot.file);
-	for (uint32_t i = 0; i < bench->codec_count; i++)
+	for (size_t i = 0; i < bench->choice.codec_count; i++)
 		fprintf(plot.file, "\"%s\\nratio %.2f\" %g %g %g\n",
 			results[i].codec->spec, results[i].ratio,
 			results[i].compress.ns, results[i].decompress.ns,
@@ -148,20 +148,21 @@ static int draw(const struct tm_bench *bench, const struct result *results)
 
 int tm_bench_codec_run(struct tm_bench *bench)
 {
-	struct result *results = calloc(bench->codec_count, sizeof(*results));
+	size_t count = bench->choice.codec_count;
+	struct result *results = calloc(count, sizeof(*results));
 	struct tm_progress progress;
 	int err = results ? 0 : -ENOMEM;
 
-	tm_progress_begin(&progress, "codecs", bench->codec_count);
-	for (uint32_t i = 0; !err && i < bench->codec_count; i++) {
+	tm_progress_begin(&progress, "codecs", count);
+	for (size_t i = 0; !err && i < count; i++) {
 		tm_progress_at(&progress, i);
-		results[i].codec = &bench->codecs[i];
+		results[i].codec = &bench->choice.codecs[i];
 		err = measure_codec(bench, &results[i]);
 	}
 	tm_progress_end(&progress);
-	if (!err && bench->is_json)
-		err = print_json(bench, results);
-	else if (!err)
+	if (!err)
+		err = give_json(bench, results);
+	if (!err && !bench->is_json)
 		print_table(bench, results);
 	if (!err)
 		err = draw(bench, results);

@@ -51,7 +51,7 @@ static void host_free(void *opaque, void *ptr, size_t size)
 }
 
 int tm_bench_raw_open(struct tm_bench_raw *raw,
-		      const struct tm_bench_codec *codec)
+		      const struct tm_chosen_codec *codec)
 {
 	const struct tmem_codec_config config = {
 		.struct_size = sizeof(config),

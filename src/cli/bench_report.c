@@ -29,38 +29,40 @@ struct figure {
 	size_t value;
 	size_t raw;		/* its baseline, or NOWHERE */
 	size_t judged;		/* what the budget is about */
-	size_t spread;		/* a tm_bench_arm, or NOWHERE */
+	size_t least;		/* of the ratios of the rounds, or NOWHERE */
+	size_t most;
 };
 
+/* A figure beside its baseline: what is judged is their ratio. */
+#define PAIR(name, label, decimals, value, raw, ratios)                        \
+	{ name, label, decimals, AT(value), AT(raw), AT(ratios.ratio),         \
+	  AT(ratios.ratio_min), AT(ratios.ratio_max) }
+/* One that is judged as it is. */
+#define LONE(name, label, decimals, value)                                     \
+	{ name, label, decimals, AT(value), NOWHERE, AT(value), NOWHERE,       \
+	  NOWHERE }
+
 static const struct figure figures[] = {
-	{ "put", "put, ns", 0, AT(put.ns), AT(raw_compress.ns),
-	  AT(put.ratio), AT(put) },
-	{ "put_unstable", "put with the guest copy, ns", 0,
-	  AT(put_unstable.ns), AT(raw_compress.ns), AT(put_unstable.ratio),
-	  AT(put_unstable) },
-	{ "get", "get, check included, ns", 0, AT(get.ns),
-	  AT(raw_decompress.ns), AT(get.ratio), AT(get) },
-	{ "same_filled_put", "same-filled put, ns", 0,
-	  AT(same_filled_put_ns), NOWHERE, AT(same_filled_put_ns), NOWHERE },
-	{ "same_filled_get", "same-filled get, ns", 0,
-	  AT(same_filled_get_ns), NOWHERE, AT(same_filled_get_ns), NOWHERE },
-	{ "put_gain", "put, all threads to one", 2, AT(put_gain.store),
-	  AT(put_gain.raw), AT(put_gain.ratio), NOWHERE },
-	{ "get_gain", "get, all threads to one", 2, AT(get_gain.store),
-	  AT(get_gain.raw), AT(get_gain.ratio), NOWHERE },
-	{ "static", "density, filled", 4, AT(density.fill), NOWHERE,
-	  AT(density.fill), NOWHERE },
-	{ "churn", "density, overwritten 4 times", 4, AT(density.churn),
-	  NOWHERE, AT(density.churn), NOWHERE },
-	{ "free70", "density, 70 % just flushed", 4, AT(density.free70),
-	  NOWHERE, AT(density.free70), NOWHERE },
-	{ "free70_1s", "density, 1 s later", 4, AT(density.free70_1s),
-	  NOWHERE, AT(density.free70_1s), NOWHERE },
-	{ "overhead", "overhead", 4, AT(overhead), NOWHERE, AT(overhead),
-	  NOWHERE },
-	{ "one_page_object", "object of one page, bytes", 0,
-	  AT(one_page_object_bytes), NOWHERE, AT(one_page_object_bytes),
-	  NOWHERE },
+	PAIR("put", "put, ns", 0, put.ns, raw_compress.ns, put),
+	PAIR("put_unstable", "put with the guest copy, ns", 0, put_unstable.ns,
+	     raw_compress.ns, put_unstable),
+	PAIR("get", "get, check included, ns", 0, get.ns, raw_decompress.ns,
+	     get),
+	PAIR("get_overwritten", "get, pages overwritten, ns", 0, get_again.ns,
+	     raw_decompress_again.ns, get_again),
+	LONE("same_filled_put", "same-filled put, ns", 0, same_filled_put_ns),
+	LONE("same_filled_get", "same-filled get, ns", 0, same_filled_get_ns),
+	PAIR("put_gain", "put, all threads to one", 2, put_gain.store,
+	     put_gain.raw, put_gain),
+	PAIR("get_gain", "get, all threads to one", 2, get_gain.store,
+	     get_gain.raw, get_gain),
+	LONE("static", "density, filled", 4, density.fill),
+	LONE("churn", "density, overwritten 4 times", 4, density.churn),
+	LONE("free70", "density, 70 % just flushed", 4, density.free70),
+	LONE("free70_1s", "density, 1 s later", 4, density.free70_1s),
+	LONE("overhead", "overhead", 4, overhead),
+	LONE("one_page_object", "object of one page, bytes", 0,
+	     one_page_object_bytes),
 };
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
 
@@ -76,6 +78,7 @@ static const struct budget budgets[] = {
 	{ "put", "lz4", "zsmalloc", 1.12, false },
 	{ "put_unstable", "lz4", "zsmalloc", 1.20, false },
 	{ "get", "lz4", "zsmalloc", 1.20, false },
+	{ "get_overwritten", "lz4", "zsmalloc", 1.20, false },
 	{ "same_filled_put", NULL, NULL, 300, false },
 	{ "same_filled_get", NULL, NULL, 300, false },
 	{ "put_gain", "lz4", "zsmalloc", 0.95, true },
@@ -119,7 +122,7 @@ static bool is_met(const struct budget *budget, double value)
 				  value <= budget->limit;
 }
 
-/* --- the table ---------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------ */
 
 void tm_bench_report_head(const struct tm_bench *bench)
 {
@@ -153,19 +156,11 @@ static void add_figure(struct tm_report *report, const struct figure *f,
 			       value_at(result, f->raw));
 		tm_report_cell(report, "%.3f", judged);
 	}
-	if (f->spread == NOWHERE)
+	if (f->least == NOWHERE)
 		tm_report_cell(report, "%s", "");
 	else
-		tm_report_cell(
-			report, "%.2f-%.2f",
-			value_at(result,
-				 f->spread +
-					 offsetof(struct tm_bench_arm,
-						  ratio_min)),
-			value_at(result,
-				 f->spread +
-					 offsetof(struct tm_bench_arm,
-						  ratio_max)));
+		tm_report_cell(report, "%.2f-%.2f", value_at(result, f->least),
+			       value_at(result, f->most));
 	if (!budget) {
 		tm_report_cell(report, "%s", "");
 		tm_report_cell(report, "%s", "");
@@ -239,7 +234,7 @@ void tm_bench_report_history(const struct tm_bench_history *history,
 	       "the pages.\n", history[0].capacity_bytes / (1 << 20));
 }
 
-/* --- JSON ----------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------- */
 
 static void set_real(json_t *object, const char *key, double value)
 {
@@ -271,17 +266,42 @@ json_t *tm_bench_json_head(const struct tm_bench *bench)
 	return head;
 }
 
-int tm_bench_json_print(json_t *json)
+/* Closes @file. */
+static int write_json(const json_t *json, FILE *file, const char *name)
 {
-	int err = json_dumpf(json, stdout,
-			     JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	bool is_written = !json_dumpf(json, file,
+				      JSON_INDENT(2) | JSON_REAL_PRECISION(6));
 
-	putchar('\n');
-	json_decref(json);
-	if (!err && !fflush(stdout))
+	is_written = fputc('\n', file) != EOF && is_written;
+	if (file == stdout)
+		is_written = !fflush(file) && is_written;
+	else
+		is_written = !fclose(file) && is_written;
+	if (is_written)
 		return 0;
-	tm_cli_error("the result cannot be written");
+	tm_cli_error("bench: %s cannot be written", name);
 	return -EIO;
+}
+
+int tm_bench_json_finish(const struct tm_bench *bench, json_t *json)
+{
+	FILE *file;
+	int err = 0;
+
+	if (bench->is_json)
+		err = write_json(json, stdout, "the result");
+	if (!err && bench->save_path) {
+		file = fopen(bench->save_path, "we");
+		if (file) {
+			err = write_json(json, file, bench->save_path);
+		} else {
+			err = -errno;
+			tm_cli_error("%s: cannot be written: %s",
+				     bench->save_path, strerror(-err));
+		}
+	}
+	json_decref(json);
+	return err;
 }
 
 static json_t *json_of_latency(const struct tm_bench_latency *latency)
@@ -355,6 +375,7 @@ json_t *tm_bench_json_store(const struct tm_bench_store_result *r)
 	set_real(object, "put_ratio", r->put.ratio);
 	set_real(object, "put_unstable_ratio", r->put_unstable.ratio);
 	set_real(object, "get_ratio", r->get.ratio);
+	set_real(object, "get_overwritten_ratio", r->get_again.ratio);
 	set_real(object, "same_filled_put_ns", r->same_filled_put_ns);
 	set_real(object, "same_filled_get_ns", r->same_filled_get_ns);
 	set_integer(object, "threads", r->threads);
@@ -388,15 +409,13 @@ json_t *tm_bench_json_history(const struct tm_bench_history *h)
 	return object;
 }
 
-/* --- drawn ------------------------------------------------------------------------ */
+/* --- drawn ---------------------------------------------------------------- */
 
 /* Each figure that has a budget, as a share of it: at 1 it is just met. What
  * should be at least something stands upside down. */
 int tm_bench_plot_store(const char *path,
-			const struct tm_bench_store_result *results,
-			uint32_t count)
+			const struct tm_bench_store_result *r)
 {
-	const struct tm_bench_store_result *r = &results[0];
 	struct tm_plot plot;
 	char title[128];
 	int err;
@@ -407,7 +426,6 @@ int tm_bench_plot_store(const char *path,
 	err = tm_plot_open(&plot, path, title);
 	if (err)
 		return err;
-	(void)count;
 	fputs("$data << EOD\n", plot.file);
 	for (size_t i = 0; i < FIGURES; i++) {
 		const struct budget *budget = find_budget(r, &figures[i]);
@@ -415,17 +433,18 @@ int tm_bench_plot_store(const char *path,
 
 		if (!budget || value <= 0)
 			continue;
-		fprintf(plot.file, "\"%s\\n%.4g (%s %g)\" %g\n",
+		fprintf(plot.file, "\"%s: %.4g (%s %g)\" %g %d\n",
 			figures[i].label, value, budget->at_least ? ">=" : "<=",
 			budget->limit,
 			budget->at_least ? budget->limit / value :
-					   value / budget->limit);
+					   value / budget->limit,
+			is_met(budget, value) ? 0x3060a0 : 0xc04020);
 	}
-	fputs("EOD\nset style data histograms\nset style fill solid 0.8\n"
-	      "set boxwidth 0.8\nset yrange [0:*]\nunset key\n"
-	      "set xtics rotate by -45 noenhanced\nset rmargin 12\n"
-	      "set arrow from graph 0, first 1 to graph 1, first 1 nohead "
-	      "lw 2 lc rgb '#c00000'\n"
-	      "plot $data using 2:xtic(1)\n", plot.file);
+	fputs("EOD\nset style fill solid 0.8\nunset key\nset xrange [0:*]\n"
+	      "set ytics noenhanced\nset grid xtics noytics\n"
+	      "set arrow from first 1, graph 0 to first 1, graph 1 nohead "
+	      "lw 2 lc rgb '#c00000' front\n"
+	      "plot $data using (0):(-$0):(0):2:(-$0-0.35):(-$0+0.35):3:"
+	      "ytic(1) with boxxyerror lc rgb variable\n", plot.file);
 	return tm_plot_close(&plot);
 }

@@ -6,7 +6,8 @@
  * spoils what follows:
  *
  *	fill		grow_ns, and what the stored pages take
- *	turns		put, put with the guest copy, get, beside raw calls
+ *	turns		get; put, put with the guest copy; get again: beside
+ *			raw calls
  *	compare		every page must come back as it was
  *	single calls	p50 and p99
  *	threads		puts and gets of several, beside raw calls of several
@@ -15,7 +16,8 @@
  *
  * Only the first of these touches memory that was never touched; that is why
  * its puts are shown apart. In the turns a put replaces the page that is
- * there, so it also frees.
+ * there, so it also frees. Afterwards neighbours lie far apart, which a get
+ * pays for and the packed pages of its baseline do not: therefore two gets.
  */
 #include <config.h>
 
@@ -39,7 +41,7 @@ const struct tmem_oid *tm_bench_oid(void)
 	return &oid;
 }
 
-/* --- a store with one pool ---------------------------------------------------- */
+/* --- a store with one pool ------------------------------------------------ */
 
 int tm_bench_store_open(struct tm_bench_store *store, const char *codec,
 			const char *allocator, uint64_t memory_bytes)
@@ -89,14 +91,14 @@ void tm_bench_store_stats(struct tm_bench_store *store,
 	tmem_store_get_stats(store->store, stats);
 }
 
-/* --- the whole measurement of one store --------------------------------------- */
+/* --- the whole measurement of one store ----------------------------------- */
 
 struct session {
 	struct tm_bench *bench;
 	struct tm_bench_store store;
 	struct tm_bench_packed packed;
 	struct tm_bench_lane lane;
-	uint32_t *stored;		/* pages of the order that were stored */
+	uint32_t *stored;		/* of the order, those stored */
 	struct tm_bench_store_result *result;
 };
 
@@ -171,8 +173,13 @@ static int take_turns(struct session *s)
 		.arm_count = 2,
 		.rounds = s->bench->rounds,
 	};
-	int err = tm_bench_arms(&s->lane, &put, arms);
+	int err = tm_bench_arms(&s->lane, &get, arms);
 
+	if (err)
+		return err;
+	r->raw_decompress = arms[0];
+	r->get = arms[1];
+	err = tm_bench_arms(&s->lane, &put, arms);
 	if (err)
 		return err;
 	r->raw_compress = arms[0];
@@ -180,8 +187,8 @@ static int take_turns(struct session *s)
 	r->put_unstable = arms[2];
 	r->copy = arms[3];
 	err = tm_bench_arms(&s->lane, &get, arms);
-	r->raw_decompress = arms[0];
-	r->get = arms[1];
+	r->raw_decompress_again = arms[0];
+	r->get_again = arms[1];
 	return err;
 }
 
@@ -243,21 +250,21 @@ static int time_same_filled(struct session *s)
 
 	for (uint32_t round = 0; round < s->bench->rounds; round++) {
 		memset(lane->page, 7, TMEM_PAGE_SIZE);
-		begin = tm_bench_now_ns();
+		begin = tm_bench_cpu_ns();
 		for (int i = 0; i < SAME_FILLED_CALLS; i++)
 			last = tmem_put(lane->client, lane->pool,
 					tm_bench_oid(), SAME_FILLED_INDEX,
 					lane->page, 0);
-		put[round] = (double)(tm_bench_now_ns() - begin) /
+		put[round] = (double)(tm_bench_cpu_ns() - begin) /
 			     SAME_FILLED_CALLS;
 		if (last != TMEM_PUT_STORED)
 			return last;
-		begin = tm_bench_now_ns();
+		begin = tm_bench_cpu_ns();
 		for (int i = 0; i < SAME_FILLED_CALLS; i++)
 			last = tmem_get(lane->client, lane->pool,
 					tm_bench_oid(), SAME_FILLED_INDEX,
 					lane->page, 0);
-		get[round] = (double)(tm_bench_now_ns() - begin) /
+		get[round] = (double)(tm_bench_cpu_ns() - begin) /
 			     SAME_FILLED_CALLS;
 		if (last != TMEM_GET_HIT)
 			return last;
@@ -360,7 +367,7 @@ static int run_one(struct tm_bench *bench, struct tm_bench_store_result *r)
 	return err;
 }
 
-/* --- the original's headline, and results -------------------------------------- */
+/* --- the original's headline, and results --------------------------------- */
 
 struct report {
 	struct tm_bench_store_result *results;
@@ -371,13 +378,14 @@ struct report {
 
 static int run_history(struct tm_bench *bench, struct report *report)
 {
+	const struct tm_choice *choice = &bench->choice;
 	const struct tmem_codec *table;
 
-	report->history = calloc(TM_BENCH_CODECS_MAX, sizeof(*report->history));
+	report->history = calloc(TM_CHOICE_MAX, sizeof(*report->history));
 	if (!report->history)
 		return -ENOMEM;
-	for (size_t i = 0; i < TM_BENCH_CODECS_MAX &&
-			   (table = tmem_plugins_codec(bench->plugins, i));
+	for (size_t i = 0; i < TM_CHOICE_MAX &&
+			   (table = tmem_plugins_codec(choice->plugins, i));
 	     i++) {
 		struct tm_bench_history *h =
 			&report->history[report->history_count];
@@ -386,7 +394,7 @@ static int run_history(struct tm_bench *bench, struct report *report)
 		if (table->flags & TMEM_CODEC_STORES_RAW)
 			continue;
 		h->codec = table->name;
-		err = tm_bench_store_history(bench, bench->allocators[0]->name,
+		err = tm_bench_store_history(bench, choice->allocators[0]->name,
 					     h);
 		if (err)
 			return err;
@@ -397,7 +405,8 @@ static int run_history(struct tm_bench *bench, struct report *report)
 
 static int run_all(struct tm_bench *bench, struct report *report)
 {
-	uint32_t total = bench->codec_count * bench->allocator_count;
+	const struct tm_choice *choice = &bench->choice;
+	size_t total = choice->codec_count * choice->allocator_count;
 	struct tm_progress progress;
 	int err = 0;
 
@@ -405,13 +414,13 @@ static int run_all(struct tm_bench *bench, struct report *report)
 	if (!report->results)
 		return -ENOMEM;
 	tm_progress_begin(&progress, "stores", total + 1);
-	for (uint32_t i = 0; !err && i < total; i++) {
+	for (size_t i = 0; !err && i < total; i++) {
 		struct tm_bench_store_result *r = &report->results[i];
 
 		tm_progress_at(&progress, i);
-		r->codec = &bench->codecs[i / bench->allocator_count];
+		r->codec = &choice->codecs[i / choice->allocator_count];
 		r->allocator =
-			bench->allocators[i % bench->allocator_count]->name;
+			choice->allocators[i % choice->allocator_count]->name;
 		err = run_one(bench, r);
 		report->count++;
 	}
@@ -422,7 +431,7 @@ static int run_all(struct tm_bench *bench, struct report *report)
 	return err;
 }
 
-static int print_json(const struct tm_bench *bench, const struct report *report)
+static int give_json(const struct tm_bench *bench, const struct report *report)
 {
 	json_t *head = tm_bench_json_head(bench);
 	json_t *results = json_array(), *history = json_array();
@@ -435,7 +444,7 @@ static int print_json(const struct tm_bench *bench, const struct report *report)
 			history, tm_bench_json_history(&report->history[i]));
 	json_object_set_new(head, "results", results);
 	json_object_set_new(head, "history", history);
-	return tm_bench_json_print(head);
+	return tm_bench_json_finish(bench, head);
 }
 
 int tm_bench_store_run(struct tm_bench *bench)
@@ -443,17 +452,16 @@ int tm_bench_store_run(struct tm_bench *bench)
 	struct report report = { 0 };
 	int err = run_all(bench, &report);
 
-	if (!err && bench->is_json) {
-		err = print_json(bench, &report);
-	} else if (!err) {
+	if (!err)
+		err = give_json(bench, &report);
+	if (!err && !bench->is_json) {
 		tm_bench_report_head(bench);
 		for (uint32_t i = 0; i < report.count; i++)
 			tm_bench_report_store(&report.results[i]);
 		tm_bench_report_history(report.history, report.history_count);
 	}
 	if (!err && bench->plot_path)
-		err = tm_bench_plot_store(bench->plot_path, report.results,
-					  report.count);
+		err = tm_bench_plot_store(bench->plot_path, &report.results[0]);
 	free(report.results);
 	free(report.history);
 	return err;

@@ -7,7 +7,7 @@
  * one with the codec, one that stores pages as they are, over a sample of the
  * pages,
  *
- * - put and get by turns, by the thread's own CPU clock;
+ * - put and get by turns (bench_arms.c);
  * - each under a small memory limit, filled until a put is refused.
  */
 #include <config.h>
@@ -58,7 +58,6 @@ static int measure_cpu(struct tm_bench *bench, struct pair *pair,
 		.arms = { tm_bench_put_block, other_put_block },
 		.arm_count = 2,
 		.rounds = bench->rounds,
-		.cpu_clock = true,
 	};
 	int err = tm_bench_arms(&pair->lane, &plan, put);
 

@@ -139,13 +139,15 @@ static int measure_gain(struct member *members, const struct tm_bench *bench,
 	gain->raw = tm_bench_median(gains[0], bench->rounds);
 	gain->store = tm_bench_median(gains[1], bench->rounds);
 	gain->ratio = tm_bench_median(gains[2], bench->rounds);
+	gain->ratio_min = gains[2][0];
+	gain->ratio_max = gains[2][bench->rounds - 1];
 	gain->ops_per_s = tm_bench_median(gains[3], bench->rounds);
 	return 0;
 }
 
 static int make_members(struct member *members, struct team *team,
 			const struct tm_bench_lane *lane,
-			const struct tm_bench_codec *codec, uint32_t count)
+			const struct tm_chosen_codec *codec, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct member *m = &members[i];

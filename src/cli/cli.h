@@ -91,6 +91,7 @@ struct tm_cli_store {
 	const char *boot;
 	const char *config;
 	enum tmem_boot_defaults boot_defaults;
+	bool was_explained;	/* the store's log has named an error */
 };
 
 int tm_cli_set_memory(void *target, const char *value);
@@ -119,16 +120,15 @@ int tm_cli_set_config(void *target, const char *value);
 
 /**
  * tm_cli_store_open() - a store from the options and all boot sources
- * @options: what was asked for
+ * @options: what was asked for; outlives the store
  * @memory_bytes: the limit when neither options nor boot words say one
  * @flags: TMEM_STORE_* to add
  * @store: set on success
  *
  * Return: 0, or a negative errno after a message that says what to do.
  */
-int tm_cli_store_open(const struct tm_cli_store *options,
-		      uint64_t memory_bytes, uint64_t flags,
-		      struct tmem_store **store);
+int tm_cli_store_open(struct tm_cli_store *options, uint64_t memory_bytes,
+		      uint64_t flags, struct tmem_store **store);
 
 /* The verbs; main.c lists them. */
 extern const struct tm_cli_verb tm_cli_estimate;

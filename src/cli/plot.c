@@ -92,7 +92,8 @@ int tm_plot_open(struct tm_plot *plot, const char *path, const char *title)
 	put_quoted(plot->file, plot->unfinished);
 	fputs("\nset title ", plot->file);
 	put_quoted(plot->file, title);
-	fputs(" noenhanced\nset key top right\nset grid ytics\n", plot->file);
+	fputs(" noenhanced\nset key top right\nset grid ytics\n"
+	      "set xtics noenhanced\nset bmargin 4\n", plot->file);
 	return 0;
 }
 

@@ -130,7 +130,8 @@ static int make_client(struct tm_store *store,
 	memset(client->record->name, 0, sizeof(client->record->name));
 	memcpy(client->record->name, config->name, strlen(config->name));
 	set_limits(client, config);
-	atomic_store_explicit(&client->record->state, TM_RECORD_LIVE,
+	atomic_store_explicit(&client->record->state,
+			      tm_client_word(store, slot, TM_RECORD_LIVE),
 			      memory_order_release);
 	atomic_store(&store->clients[slot], client);
 	*out = client;
@@ -239,7 +240,8 @@ int tm_client_destroy(struct tm_client *client)
 	if (!tm_is_alive(store))
 		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
-	atomic_store_explicit(&client->record->state, TM_RECORD_DEAD,
+	atomic_store_explicit(&client->record->state,
+			      tm_record_word_dead(client->record->state),
 			      memory_order_release);
 	for (int id = 0; id < TMEM_POOLS_MAX; id++)
 		tm_pool_leave(client, id);

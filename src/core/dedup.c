@@ -213,8 +213,10 @@ static void make_content(struct tm_context *context, struct tm_spot *spot,
 	content->place = place;
 	atomic_store_explicit(
 		&content->state,
-		tm_state_make(TM_KIND_CONTENT, 0, tm_state_codec(state),
-			      tm_state_length(state)),
+		tm_state_seal(tm_state_make(TM_KIND_CONTENT, 0,
+					    tm_state_codec(state),
+					    tm_state_length(state)),
+			      0, 0),
 		memory_order_release);
 	tm_allocator_set_owner(store->allocators[tm_place_allocator(place)],
 			       tm_place_handle(place), number);
@@ -222,9 +224,12 @@ static void make_content(struct tm_context *context, struct tm_spot *spot,
 	*tm_candidate_entry(store, spot->number) = 0;
 	atomic_store_explicit(
 		&page->state,
-		tm_state_make(TM_KIND_LINK, tm_state_generation(state),
-			      tm_state_codec(state), tm_state_length(state)) |
-			(uint64_t)number << 32,
+		tm_state_seal(tm_state_make(TM_KIND_LINK,
+					    tm_state_generation(state),
+					    tm_state_codec(state),
+					    tm_state_length(state)) |
+				      (uint64_t)number << 32,
+			      page->object, page->index),
 		memory_order_release);
 	atomic_fetch_add(&store->contents, 1);
 	atomic_fetch_add(&store->content_bytes, tm_state_length(state));

@@ -19,6 +19,13 @@
  * Two live descriptors of one (object, index) exist only between the two steps
  * of an overwrite; the successor's generation is one more, modulo 4.
  *
+ * A flipped bit must show, and must neither free a record nor lead from one to
+ * another's data. So the word that makes a record live vouches for its other
+ * fields too: that of a client, pool or object with a keyed hash, that of a
+ * descriptor with a residue, which costs a multiplication and catches each
+ * single bit (2^n modulo 127, or 31, is never 0). What vouches for the bytes
+ * themselves is the descriptor's check, on every get.
+ *
  * All fields have the byte order of the machine that made the arena, and the
  * superblock says which. doc/arena-format.md is the description for people;
  * the assertions below keep both honest.
@@ -41,7 +48,7 @@
 #define TM_FEATURE_INCOMPAT_KNOWN UINT64_C(0)
 
 #define TM_CODECS_MAX 32
-#define TM_ALLOCATORS_MAX 8
+#define TM_ALLOCATORS_MAX 8	/* 3 bits of a place */
 #define TM_CLIENTS_MAX 256
 #define TM_POOLS_TOTAL_MAX (TM_CLIENTS_MAX * TMEM_POOLS_MAX)
 
@@ -49,7 +56,24 @@ enum tm_record_state {
 	TM_RECORD_FREE = 0,
 	TM_RECORD_LIVE = 1,
 	TM_RECORD_DEAD = 2,
+	TM_RECORD_DAMAGED = 3,	/* never stored: says that a check failed */
 };
+
+/* The state word of a client, pool or object that is not free: its state, and
+ * a check of its constant fields. A dead one's is the complement of a live
+ * one's, so that no bit turns the one into the other. */
+static inline uint32_t tm_record_word(enum tm_record_state state,
+				      uint32_t check)
+{
+	uint32_t live = (check | 1) << 2 | TM_RECORD_LIVE;
+
+	return state == TM_RECORD_DEAD ? ~live : live;
+}
+
+static inline uint32_t tm_record_word_dead(uint32_t live)
+{
+	return ~live;
+}
 
 /* A plugin by name. Slot 0 of the codec table stands for "stored as it is". */
 struct tm_plugin_record {
@@ -138,11 +162,11 @@ static_assert(sizeof(struct tm_object_record) == 32, "layout");
 /*
  * A page. @state packs, from bit 0:
  *
- *	kind 3 | generation 2 | codec 6 | length 13 | spare 8 | content 32
+ *	kind 3 | generation 2 | codec 6 | length 13 | seal 8 | content 32
  *
  * where content is the descriptor that a LINK points to. A free one is all 0:
- * a bit flipped in a live one never makes it free. @place is, by kind:
- * the allocator's slot in the superblock (8 bits) and its handle (56 bits);
+ * a bit flipped in a live one never makes it free. @place is, by kind: the
+ * handle (56 bits), the allocator's slot in the superblock (3), a seal (5);
  * the repeated word of a same-filled page; nothing for a LINK.
  * @pins is volatile: readers under way, and TM_PIN_DOOMED.
  */
@@ -200,19 +224,37 @@ static inline uint32_t tm_state_content(uint64_t state)
 	return (uint32_t)(state >> 32);
 }
 
+/* The state of a page of (object, index); of a content, (0, 0). */
+static inline uint64_t tm_state_seal(uint64_t state, uint32_t object,
+				     uint32_t index)
+{
+	uint64_t sum = (state & 0xffffff) + 3 * (state >> 32) +
+		       5 * (uint64_t)object + 7 * (uint64_t)index;
+
+	return (state & ~(UINT64_C(0xff) << 24)) | (0x80 | sum % 127) << 24;
+}
+
 static inline uint64_t tm_place_make(unsigned allocator, uint64_t handle)
 {
-	return (uint64_t)allocator << TMEM_HANDLE_BITS | handle;
+	uint64_t place = (uint64_t)allocator << TMEM_HANDLE_BITS | handle;
+
+	return place | place % 31 << 59;
 }
 
 static inline unsigned tm_place_allocator(uint64_t place)
 {
-	return (unsigned)(place >> TMEM_HANDLE_BITS);
+	return (unsigned)(place >> TMEM_HANDLE_BITS) & 7;
 }
 
 static inline uint64_t tm_place_handle(uint64_t place)
 {
 	return place & TM_PLACE_HANDLE_MASK;
+}
+
+static inline bool tm_place_is_sound(uint64_t place)
+{
+	return place == tm_place_make(tm_place_allocator(place),
+				      tm_place_handle(place));
 }
 
 #endif

@@ -48,7 +48,7 @@ static void note_oldest(struct tm_store *store, struct tm_client *client)
 			      memory_order_relaxed);
 }
 
-static void append(struct tm_store *store, struct tm_client *client,
+static void put_last(struct tm_store *store, struct tm_client *client,
 		   uint32_t number) TM_REQUIRES(client->lru_lock)
 {
 	struct tm_lru_link *link = &store->lru[number];
@@ -63,7 +63,7 @@ static void append(struct tm_store *store, struct tm_client *client,
 	client->lru_tail = number;
 }
 
-static void unlink(struct tm_store *store, struct tm_client *client,
+static void take_out(struct tm_store *store, struct tm_client *client,
 		   uint32_t number) TM_REQUIRES(client->lru_lock)
 {
 	const struct tm_lru_link *link = &store->lru[number];
@@ -83,7 +83,7 @@ void tm_lru_add(struct tm_store *store, struct tm_client *client,
 {
 	tm_lock_acquire(&client->lru_lock);
 	store->lru[number].client = client->slot;
-	append(store, client, number);
+	put_last(store, client, number);
 	client->lru_pages++;
 	note_oldest(store, client);
 	tm_lock_release(&client->lru_lock);
@@ -94,7 +94,7 @@ void tm_lru_remove(struct tm_store *store, uint32_t number)
 	struct tm_client *client = tm_lru_client(store, number);
 
 	tm_lock_acquire(&client->lru_lock);
-	unlink(store, client, number);
+	take_out(store, client, number);
 	client->lru_pages--;
 	note_oldest(store, client);
 	tm_lock_release(&client->lru_lock);
@@ -105,8 +105,8 @@ void tm_lru_touch(struct tm_store *store, uint32_t number)
 	struct tm_client *client = tm_lru_client(store, number);
 
 	tm_lock_acquire(&client->lru_lock);
-	unlink(store, client, number);
-	append(store, client, number);
+	take_out(store, client, number);
+	put_last(store, client, number);
 	note_oldest(store, client);
 	tm_lock_release(&client->lru_lock);
 }

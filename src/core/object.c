@@ -83,8 +83,10 @@ static uint32_t object_make(struct tm_context *context, struct tm_pool *pool,
 		__atomic_store_n(&record->oid[i], oid->word[i],
 				 __ATOMIC_RELAXED);
 	__atomic_store_n(&record->pool, pool->slot, __ATOMIC_RELAXED);
-	atomic_store_explicit(&record->state, TM_RECORD_LIVE,
-			      memory_order_release);
+	atomic_store_explicit(
+		&record->state,
+		tm_object_word(context->store, number, TM_RECORD_LIVE),
+		memory_order_release);
 	tm_object_enter(context, pool, home, number, hash);
 	return number;
 }
@@ -202,9 +204,11 @@ void tm_object_kill(struct tm_context *context, struct tm_pool *pool,
 {
 	struct tm_store *store = context->store;
 	struct tm_object *object = tm_object(store, number);
+	struct tm_object_record *record = tm_object_record(store, number);
 
-	atomic_store_explicit(&tm_object_record(store, number)->state,
-			      TM_RECORD_DEAD, memory_order_release);
+	atomic_store_explicit(&record->state,
+			      tm_record_word_dead(record->state),
+			      memory_order_release);
 	object_unlist(context, home, number);
 	atomic_store(&object->is_dead, 1);
 	atomic_fetch_add(&pool->dying_objects, 1);

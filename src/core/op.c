@@ -46,6 +46,8 @@
 /* A page that does not shrink by this much is stored as it is: reading it back
  * is then a copy. */
 #define WORTH_BYTES 64
+/* More than so much asked for ahead of writing only waits in line. */
+#define PREFETCH_BYTES 512u
 
 struct page_op {
 	struct tm_context *context;
@@ -210,6 +212,12 @@ static void encode(struct page_op *op, const void *page, struct draft *draft)
 	draft->state = tm_state_make(TM_KIND_DATA, 0, codec, (uint32_t)length);
 }
 
+/* The same oid in another pool is somebody else's. */
+static uint64_t check_seed(const struct page_op *op)
+{
+	return op->hash ^ (uint64_t)op->pool->slot << 32;
+}
+
 static void compute_check(struct page_op *op, struct draft *draft)
 {
 	uint32_t length = tm_state_length(draft->state);
@@ -218,7 +226,7 @@ static void compute_check(struct page_op *op, struct draft *draft)
 		length ? op->store->content_hash(draft->bytes, length) :
 			 op->store->content_hash(&draft->place,
 						 sizeof(draft->place));
-	draft->check = tm_page_check(op->hash, op->index, draft->state,
+	draft->check = tm_page_check(check_seed(op), op->index, draft->state,
 				     draft->content_hash);
 }
 
@@ -258,7 +266,8 @@ static bool place(struct page_op *op, struct draft *draft)
 	if (!handle)
 		return false;
 	/* The room is cold: fetch it while the check is computed. */
-	tm_prefetch_write(address, length);
+	tm_prefetch_write(address,
+			  length < PREFETCH_BYTES ? length : PREFETCH_BYTES);
 	draft->place = tm_place_make(slot, handle);
 	compute_check(op, draft);
 	tm_memory_copy(address, draft->bytes, length);
@@ -346,19 +355,20 @@ static void write_descriptor(struct page_op *op, const struct draft *draft,
 		old ? tm_state_generation(
 			      tm_descriptor(op->store, old)->state) + 1 :
 		      0;
+	uint64_t state;
 
 	atomic_store_explicit(&to->place, draft->place, memory_order_relaxed);
 	__atomic_store_n(&to->object, object, __ATOMIC_RELAXED);
 	__atomic_store_n(&to->index, op->index, __ATOMIC_RELAXED);
 	to->check = draft->check;
 	atomic_store_explicit(&to->pins, 0, memory_order_relaxed);
-	atomic_store_explicit(
-		&to->state,
-		tm_state_make(tm_state_kind(draft->state), generation,
+	state = tm_state_make(tm_state_kind(draft->state), generation,
 			      tm_state_codec(draft->state),
 			      tm_state_length(draft->state)) |
-			(uint64_t)tm_state_content(draft->state) << 32,
-		memory_order_release);
+		(uint64_t)tm_state_content(draft->state) << 32;
+	atomic_store_explicit(&to->state,
+			      tm_state_seal(state, object, op->index),
+			      memory_order_release);
 }
 
 static bool publish(struct page_op *op, struct draft *draft)
@@ -443,6 +453,9 @@ int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 
 	if (flags & ~TMEM_PUT_UNSTABLE)
 		return -EINVAL;
+	/* It is cold, as a rule; by the time it is looked at, its beginning
+	 * need not be. */
+	tm_prefetch_read(page, 4 * TM_CACHE_LINE);
 	result = begin(&op, client, pool, oid, index);
 	if (result)
 		return result;
@@ -478,7 +491,7 @@ static int decode_data(struct page_op *op, const struct pinned *pinned,
 					  pinned->place);
 
 	if (!bytes ||
-	    tm_page_check(op->hash, op->index, pinned->state,
+	    tm_page_check(check_seed(op), op->index, pinned->state,
 			  op->store->content_hash(bytes, length)) !=
 		    pinned->check)
 		return -EBADMSG;
@@ -506,7 +519,7 @@ static int decode_link(struct page_op *op, const struct pinned *pinned,
 static int decode_same(struct page_op *op, const struct pinned *pinned,
 		       void *page)
 {
-	if (tm_page_check(op->hash, op->index, pinned->state,
+	if (tm_page_check(check_seed(op), op->index, pinned->state,
 			  op->store->content_hash(&pinned->place,
 						  sizeof(pinned->place))) !=
 	    pinned->check)

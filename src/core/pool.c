@@ -150,7 +150,8 @@ static struct tm_pool *make_pool(struct tm_client *client, int id,
 	record->client = client->slot;
 	record->id = (uint32_t)id;
 	memcpy(record->uuid, &pool->uuid, sizeof(record->uuid));
-	atomic_store_explicit(&record->state, TM_RECORD_LIVE,
+	atomic_store_explicit(&record->state,
+			      tm_pool_word(store, slot, TM_RECORD_LIVE),
 			      memory_order_release);
 	atomic_store(&pool->is_dead, false);
 	return pool;
@@ -238,7 +239,8 @@ static void end_pool(struct tm_client *client, struct tm_pool *pool)
 		tm_table_at(&store->pool_table, pool->slot);
 	int64_t bytes;
 
-	atomic_store_explicit(&record->state, TM_RECORD_DEAD,
+	atomic_store_explicit(&record->state,
+			      tm_record_word_dead(record->state),
 			      memory_order_release);
 	tm_lock_acquire(&store->reap_lock);
 	atomic_store(&pool->is_dead, true);

@@ -39,20 +39,20 @@ struct recovery {
 	uint32_t descriptors_high;
 	uint64_t codec_pages[64];
 	uint64_t allocator_pages[256];
+	uint64_t mended;
 	uint64_t damaged;
 };
 
 /* --- survey ---------------------------------------------------------------- */
 
-static bool state_is_sound(uint64_t state)
+/* A word on its own; see tm_state_seal() for the rest of the descriptor. */
+static bool state_is_possible(uint64_t state)
 {
 	uint32_t length = tm_state_length(state);
 	unsigned codec = tm_state_codec(state);
 	enum tm_kind kind = tm_state_kind(state);
 
-	if (kind == TM_KIND_LINK)
-		state = (uint32_t)state;
-	if (state >> 24)
+	if (kind != TM_KIND_LINK && tm_state_content(state))
 		return false;
 	switch (kind) {
 	case TM_KIND_DATA:
@@ -68,26 +68,116 @@ static bool state_is_sound(uint64_t state)
 	}
 }
 
-static bool pool_survives(const struct recovery *r, uint32_t slot)
+static bool state_is_sound(const struct tm_descriptor *d)
+{
+	bool is_content = tm_state_kind(d->state) == TM_KIND_CONTENT;
+
+	return state_is_possible(d->state) &&
+	       d->state == tm_state_seal(d->state, is_content ? 0 : d->object,
+					 is_content ? 0 : d->index);
+}
+
+static enum tm_record_state state_of(uint32_t word, uint32_t expected)
+{
+	if (!word)
+		return TM_RECORD_FREE;
+	return word == expected ? (enum tm_record_state)(word & 3) :
+				  TM_RECORD_DAMAGED;
+}
+
+static enum tm_record_state client_state(const struct tm_store *store,
+					 uint32_t slot)
+{
+	const struct tm_client_record *record =
+		tm_table_at(&store->client_table, slot);
+	enum tm_record_state state = record->state & 3;
+
+	return state_of(record->state, tm_client_word(store, slot, state));
+}
+
+static enum tm_record_state pool_state(const struct tm_store *store,
+				       uint32_t slot)
+{
+	const struct tm_pool_record *record =
+		tm_table_at(&store->pool_table, slot);
+	enum tm_record_state state = record->state & 3;
+
+	return state_of(record->state, tm_pool_word(store, slot, state));
+}
+
+static enum tm_record_state object_state(const struct tm_store *store,
+					 uint32_t number)
+{
+	const struct tm_object_record *record =
+		tm_object_record(store, number);
+	enum tm_record_state state = record->state & 3;
+
+	return state_of(record->state, tm_object_word(store, number, state));
+}
+
+/* Live; or damaged, and so perhaps live once it is mended. */
+static bool is_live(enum tm_record_state state, bool perhaps)
+{
+	return state == TM_RECORD_LIVE ||
+	       (perhaps && state == TM_RECORD_DAMAGED);
+}
+
+static bool pool_is_live(const struct recovery *r, uint32_t slot, bool perhaps)
 {
 	const struct tm_pool_record *pool;
-	const struct tm_client_record *client;
+	enum tm_record_state state;
 
 	if (!slot || slot >= r->pools_high)
-		return false;
+		return perhaps;
 	pool = tm_table_at(&r->store->pool_table, slot);
-	if (pool->state != TM_RECORD_LIVE ||
-	    pool->flags != TMEM_POOL_PERSISTENT || !pool->client ||
-	    pool->client >= r->clients_high || pool->id >= TMEM_POOLS_MAX)
-		return false;
-	client = tm_table_at(&r->store->client_table, pool->client);
-	return client->state == TM_RECORD_LIVE;
+	state = pool_state(r->store, slot);
+	if (state == TM_RECORD_DAMAGED)
+		return perhaps;
+	return state == TM_RECORD_LIVE &&
+	       pool->flags == TMEM_POOL_PERSISTENT && pool->client &&
+	       pool->client < r->clients_high && pool->id < TMEM_POOLS_MAX &&
+	       is_live(client_state(r->store, pool->client), perhaps);
+}
+
+static bool pool_survives(const struct recovery *r, uint32_t slot)
+{
+	return pool_is_live(r, slot, false);
 }
 
 static bool has_place(uint64_t state)
 {
 	return tm_state_kind(state) == TM_KIND_DATA ||
 	       tm_state_kind(state) == TM_KIND_CONTENT;
+}
+
+/* A plugin's slot that was never used, or not since the last reopening. */
+static bool is_blank(const struct tm_plugin_record *record)
+{
+	return !record->name[0] && !record->format &&
+	       record->state == TM_RECORD_FREE;
+}
+
+static bool link_is_sound(const struct recovery *r, uint64_t state);
+
+/* Is it what some put has written? Says nothing of the bytes. */
+static bool page_is_sound(const struct recovery *r,
+			  const struct tm_descriptor *d)
+{
+	const struct tm_superblock *super = r->store->arena.super;
+	unsigned codec = tm_state_codec(d->state);
+
+	if (!state_is_sound(d))
+		return false;
+	/* Pages of a slot that names nobody are damaged; pages of one that is
+	 * damaged itself are not: then the arena is refused. */
+	if (codec && is_blank(&super->codecs[codec]))
+		return false;
+	if (has_place(d->state) &&
+	    (!tm_place_is_sound(d->place) ||
+	     is_blank(&super->allocators[tm_place_allocator(d->place)])))
+		return false;
+	return tm_state_kind(d->state) != TM_KIND_LINK ||
+	       link_is_sound(r, d->state);
 }
 
 /* Does a link lead to a content of the same form? */
@@ -100,20 +190,29 @@ static bool link_is_sound(const struct recovery *r, uint64_t state)
 		return false;
 	content = tm_descriptor(r->store, number)->state;
 	return tm_state_kind(content) == TM_KIND_CONTENT &&
-	       state_is_sound(content) &&
+	       page_is_sound(r, tm_descriptor(r->store, number)) &&
 	       tm_state_codec(content) == tm_state_codec(state) &&
 	       tm_state_length(content) == tm_state_length(state);
 }
 
-static bool object_survives(const struct recovery *r, uint32_t number)
+static bool object_is_live(const struct recovery *r, uint32_t number,
+			   bool perhaps)
 {
-	const struct tm_object_record *object;
+	enum tm_record_state state;
 
 	if (!number || number >= r->objects_high)
 		return false;
-	object = tm_object_record(r->store, number);
-	return object->state == TM_RECORD_LIVE &&
-	       pool_survives(r, object->pool);
+	state = object_state(r->store, number);
+	if (state == TM_RECORD_DAMAGED)
+		return perhaps;
+	return state == TM_RECORD_LIVE &&
+	       pool_is_live(r, tm_object_record(r->store, number)->pool,
+			    perhaps);
+}
+
+static bool object_survives(const struct recovery *r, uint32_t number)
+{
+	return object_is_live(r, number, false);
 }
 
 static void survey_pages(struct recovery *r)
@@ -121,10 +220,10 @@ static void survey_pages(struct recovery *r)
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
 		const struct tm_descriptor *d = tm_descriptor(r->store, i);
 
-		if (!d->state || !state_is_sound(d->state))
+		if (!d->state || !page_is_sound(r, d))
 			continue;
 		if (tm_state_kind(d->state) != TM_KIND_CONTENT &&
-		    !object_survives(r, d->object))
+		    !object_is_live(r, d->object, true))
 			continue;
 		r->codec_pages[tm_state_codec(d->state)]++;
 		if (has_place(d->state))
@@ -161,6 +260,15 @@ static int open_plugins(struct recovery *r)
 	return 0;
 }
 
+static void blank(struct tm_plugin_record *record)
+{
+	if (is_blank(record))
+		return;
+	record->state = TM_RECORD_FREE;
+	memset(record->name, 0, sizeof(record->name));
+	record->format = 0;
+}
+
 /* From here on the arena is changed. */
 static void free_unused_slots(struct recovery *r)
 {
@@ -168,17 +276,54 @@ static void free_unused_slots(struct recovery *r)
 
 	for (uint32_t i = 0; i < TM_CODECS_MAX; i++)
 		if (!r->codec_pages[i])
-			super->codecs[i].state = TM_RECORD_FREE;
+			blank(&super->codecs[i]);
 	for (uint32_t i = 0; i < TM_ALLOCATORS_MAX; i++)
 		if (!r->allocator_pages[i])
-			super->allocators[i].state = TM_RECORD_FREE;
+			blank(&super->allocators[i]);
 }
 
 /* --- link ------------------------------------------------------------------ */
 
-static bool name_is_sound(const char *name)
+/* --- mending --- */
+
+typedef enum tm_record_state state_fn(const struct tm_store *store,
+				      uint32_t number);
+
+/* One bit has flipped somewhere in the record: with that bit turned back its
+ * check is right again. So what lies behind a pool or a disk is not lost. */
+static bool mend_record(const struct tm_store *store, uint8_t *record,
+			size_t size, uint32_t number, state_fn *state)
 {
-	return *name && memchr(name, 0, TMEM_CLIENT_NAME_MAX + 1);
+	for (size_t i = 0; i < size * 8; i++) {
+		record[i / 8] ^= (uint8_t)(1u << i % 8);
+		if (state(store, number) != TM_RECORD_DAMAGED)
+			return true;
+		record[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	return false;
+}
+
+static void mend_table(struct recovery *r, struct tm_table *table,
+		       uint32_t high, state_fn *state)
+{
+	for (uint32_t i = 1; i < high; i++) {
+		if (state(r->store, i) != TM_RECORD_DAMAGED)
+			continue;
+		if (mend_record(r->store, tm_table_at(table, i),
+				table->element_size, i, state))
+			r->mended++;
+		else
+			r->damaged++;
+	}
+}
+
+static void mend(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	mend_table(r, &store->client_table, r->clients_high, client_state);
+	mend_table(r, &store->pool_table, r->pools_high, pool_state);
+	mend_table(r, &store->object_table, r->objects_high, object_state);
 }
 
 static int link_clients(struct recovery *r)
@@ -190,12 +335,8 @@ static int link_clients(struct recovery *r)
 			tm_table_at(&store->client_table, i);
 		struct tm_client *client;
 
-		if (record->state != TM_RECORD_LIVE)
+		if (client_state(store, i) != TM_RECORD_LIVE)
 			continue;
-		if (!name_is_sound(record->name)) {
-			record->name[TMEM_CLIENT_NAME_MAX] = '\0';
-			r->damaged++;
-		}
 		client = tm_client_make(store, i);
 		if (!client)
 			return -ENOMEM;
@@ -223,7 +364,7 @@ static int link_pools(struct recovery *r)
 		client = store->clients[record->client];
 		if (client->pools[record->id]) {
 			/* Its pages go with it, as those of a dead pool. */
-			record->state = TM_RECORD_DEAD;
+			record->state = tm_record_word_dead(record->state);
 			r->damaged++;
 			continue;
 		}
@@ -261,7 +402,7 @@ static int link_objects(struct recovery *r)
 		home = tm_shard_of(pool, hash);
 		tm_lock_acquire(&home->table_lock);
 		if (tm_object_find(r->context, home, hash, &oid)) {
-			record->state = TM_RECORD_DEAD;
+			record->state = tm_record_word_dead(record->state);
 			r->damaged++;
 		} else {
 			tm_object_enter(r->context, pool, home, i, hash);
@@ -305,6 +446,8 @@ static void link_page(struct recovery *r, uint32_t number)
 		d->state = 0;
 	} else {
 		if (other) {
+			r->damaged += !is_successor(
+				d->state, tm_descriptor(store, other)->state);
 			tm_page_unaccount(context, pool, shard, other);
 			tm_descriptor(store, other)->state = 0;
 		}
@@ -314,18 +457,6 @@ static void link_page(struct recovery *r, uint32_t number)
 				pool->owner);
 	}
 	tm_lock_release(&shard->lock);
-}
-
-static bool page_is_sound(const struct recovery *r,
-			  const struct tm_descriptor *d)
-{
-	if (!state_is_sound(d->state))
-		return false;
-	if (has_place(d->state) &&
-	    tm_place_allocator(d->place) >= TM_ALLOCATORS_MAX)
-		return false;
-	return tm_state_kind(d->state) != TM_KIND_LINK ||
-	       link_is_sound(r, d->state);
 }
 
 /* Is there a dead record above it that explains why it is garbage? */
@@ -403,19 +534,27 @@ static void count_links(struct recovery *r)
 static void drop_page(struct recovery *r, uint32_t number)
 {
 	struct tm_descriptor *d = tm_descriptor(r->store, number);
+	struct tm_slice *slice;
+	struct tm_shard *home;
 	struct tm_spot spot;
 
 	r->damaged++;
 	if (!tm_spot_lock(r->context, number, &spot))
 		return;
-	r->store->recovered_pages--;
+	slice = tm_slice_find(r->context, spot.shard, spot.hash, &spot.oid,
+			      d->index >> TM_SLICE_BITS);
 	tm_page_unaccount(r->context, spot.pool, spot.shard, number);
-	tm_slice_remove(&r->context->nodes,
-			tm_slice_find(r->context, spot.shard, spot.hash,
-				      &spot.oid, d->index >> TM_SLICE_BITS),
-			d->index);
+	tm_slice_remove(&r->context->nodes, slice, d->index);
 	d->state = 0;
 	tm_lock_release(&spot.shard->lock);
+	if (!tm_slice_is_empty(slice))
+		return;
+	home = tm_shard_of(spot.pool, tm_object_hash(r->store, &spot.oid));
+	tm_lock_acquire(&home->table_lock);
+	tm_lock_acquire(&spot.shard->lock);
+	tm_slice_unmake(r->context, spot.shard, slice);
+	tm_lock_release(&spot.shard->lock);
+	tm_lock_release(&home->table_lock);
 }
 
 /* So are all that link to it. */
@@ -429,9 +568,6 @@ static void drop_content(struct recovery *r, uint32_t number)
 		if (tm_state_kind(state) != TM_KIND_LINK ||
 		    tm_state_content(state) != number)
 			continue;
-		/* Those still to come have not been counted yet. */
-		if (i > number)
-			r->store->recovered_pages++;
 		drop_page(r, i);
 		content->index--;
 	}
@@ -457,10 +593,6 @@ static int adopt_pages(struct recovery *r)
 		struct tm_descriptor *d = tm_descriptor(store, i);
 		int err;
 
-		if (!d->state)
-			continue;
-		if (tm_state_kind(d->state) != TM_KIND_CONTENT)
-			store->recovered_pages++;
 		if (!has_place(d->state))
 			continue;
 		err = adopt(r, i);
@@ -472,6 +604,16 @@ static int adopt_pages(struct recovery *r)
 			drop_page(r, i);
 	}
 	return 0;
+}
+
+static void count_pages(struct recovery *r)
+{
+	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+		uint64_t state = tm_descriptor(r->store, i)->state;
+
+		if (state && tm_state_kind(state) != TM_KIND_CONTENT)
+			r->store->recovered_pages++;
+	}
 }
 
 /* --- what is left ----------------------------------------------------------- */
@@ -531,7 +673,7 @@ static void free_slots(struct recovery *r)
 		struct tm_client_record *record =
 			tm_table_at(&store->client_table, i);
 
-		if (record->state == TM_RECORD_LIVE)
+		if (store->clients[i])
 			continue;
 		record->state = TM_RECORD_FREE;
 		give(&store->client_table, i);
@@ -570,6 +712,7 @@ static int recover(struct recovery *r)
 	if (err)
 		return err;
 	free_unused_slots(r);
+	mend(r);
 	err = link_clients(r);
 	if (!err)
 		err = link_pools(r);
@@ -583,6 +726,7 @@ static int recover(struct recovery *r)
 	}
 	if (err)
 		return err;
+	count_pages(r);
 	drop_empty_objects(r);
 	free_slots(r);
 	tm_arena_forget_unclaimed(&r->store->arena);
@@ -601,6 +745,11 @@ int tm_recover(struct tm_store *store)
 	err = recover(&r);
 	store->memory.limit_bytes = limit;
 	tm_leave(r.context);
+	if (r.mended)
+		tm_memory_log(&store->memory, TMEM_LOG_WARNING,
+			      "arena: %" PRIu64 " records had one flipped bit "
+			      "each, which was turned back",
+			      r.mended);
 	if (r.damaged)
 		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
 			      "arena: %" PRIu64 " damaged records were dropped",

@@ -390,7 +390,7 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
  * locked; NULL when its place is damaged. */
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 			  uint64_t place);
-/* @content_hash is store.content_hash() of those bytes. */
+/* @hash is the slice's; @content_hash is store.content_hash() of those bytes. */
 uint32_t tm_page_check(uint64_t hash, uint32_t index, uint64_t state,
 		       uint64_t content_hash);
 
@@ -433,6 +433,14 @@ static inline int64_t tm_object_bill(const struct tm_pool *pool)
 {
 	return pool->flags & TMEM_POOL_SHARED ? 0 : TM_OBJECT_BILL;
 }
+
+/* What the state word of such a record must be in that state. */
+uint32_t tm_client_word(const struct tm_store *store, uint32_t slot,
+			enum tm_record_state state);
+uint32_t tm_pool_word(const struct tm_store *store, uint32_t slot,
+		      enum tm_record_state state);
+uint32_t tm_object_word(const struct tm_store *store, uint32_t number,
+			enum tm_record_state state);
 
 /* --- object.c --------------------------------------------------------------*/
 

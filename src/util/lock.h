@@ -11,8 +11,13 @@
  * innermost. Clang's -Wthread-safety checks at compile time that what is
  * guarded is touched only under its lock.
  *
- * The mutex spins shortly before it sleeps: critical sections here are tens of
- * nanoseconds, a wake-up is tens of microseconds.
+ * The lock is one word and a futex: taking it free is one exchange in line,
+ * which is what happens nearly always here (three locks for a put, each held
+ * for tens of nanoseconds; a call into a library for each showed as 2 % of a
+ * put, and 40 bytes of mutex in every list head as memory). Who finds it taken
+ * spins shortly before it sleeps: a wake-up costs tens of microseconds.
+ *
+ *	word: 0 free, 1 taken, 2 taken and somebody may be asleep
  *
  * Header-only, so that plugins in this tree can use it; only debug builds
  * need lock.c.
@@ -20,8 +25,12 @@
 #ifndef TM_LOCK_H
 #define TM_LOCK_H
 
-#include <pthread.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #if defined(__clang__)
 #define TM_ATTR(x) __attribute__((x))
@@ -54,7 +63,7 @@ enum tm_rank {
 };
 
 struct TM_CAPABILITY("mutex") tm_lock {
-	pthread_mutex_t mutex;
+	_Atomic uint32_t word;
 	enum tm_rank rank;
 };
 
@@ -76,34 +85,65 @@ static inline void tm_lock_debug_release(const struct tm_lock *lock)
 
 static inline void tm_lock_init(struct tm_lock *lock, enum tm_rank rank)
 {
-	pthread_mutexattr_t attr;
-
-	pthread_mutexattr_init(&attr);
-#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
-	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
-#endif
-	pthread_mutex_init(&lock->mutex, &attr);
-	pthread_mutexattr_destroy(&attr);
+	atomic_init(&lock->word, 0);
 	lock->rank = rank;
 }
 
 static inline void tm_lock_destroy(struct tm_lock *lock)
 {
-	pthread_mutex_destroy(&lock->mutex);
+	(void)lock;
+}
+
+#define TM_LOCK_SPINS 200
+
+__attribute__((noinline, unused)) static void tm_lock_wait(struct tm_lock *lock)
+{
+	for (int i = 0; i < TM_LOCK_SPINS; i++) {
+		uint32_t word = atomic_load_explicit(&lock->word,
+						     memory_order_relaxed);
+
+		if (word == 0 &&
+		    atomic_compare_exchange_weak_explicit(
+			    &lock->word, &word, 1, memory_order_acquire,
+			    memory_order_relaxed))
+			return;
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#endif
+	}
+	/* From here on whoever releases it wakes somebody. */
+	while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire))
+		syscall(SYS_futex, &lock->word,
+			FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 2, NULL, NULL, 0);
+}
+
+__attribute__((noinline, unused)) static void tm_lock_wake(struct tm_lock *lock)
+{
+	syscall(SYS_futex, &lock->word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1,
+		NULL, NULL, 0);
 }
 
 static inline void tm_lock_acquire(struct tm_lock *lock)
 	TM_ACQUIRE(lock) TM_NO_THREAD_SAFETY_ANALYSIS
 {
+	uint32_t word = 0;
+
 	tm_lock_debug_acquire(lock, false);
-	pthread_mutex_lock(&lock->mutex);
+	if (!atomic_compare_exchange_strong_explicit(&lock->word, &word, 1,
+						     memory_order_acquire,
+						     memory_order_relaxed))
+		tm_lock_wait(lock);
 }
 
 /* Never waits, so it may be used against the order. */
 static inline bool tm_lock_try(struct tm_lock *lock)
 	TM_TRY_ACQUIRE(true, lock) TM_NO_THREAD_SAFETY_ANALYSIS
 {
-	if (pthread_mutex_trylock(&lock->mutex))
+	uint32_t word = 0;
+
+	if (!atomic_compare_exchange_strong_explicit(&lock->word, &word, 1,
+						     memory_order_acquire,
+						     memory_order_relaxed))
 		return false;
 	tm_lock_debug_acquire(lock, true);
 	return true;
@@ -113,7 +153,8 @@ static inline void tm_lock_release(struct tm_lock *lock)
 	TM_RELEASE(lock) TM_NO_THREAD_SAFETY_ANALYSIS
 {
 	tm_lock_debug_release(lock);
-	pthread_mutex_unlock(&lock->mutex);
+	if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
+		tm_lock_wake(lock);
 }
 
 #endif

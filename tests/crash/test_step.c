@@ -82,6 +82,7 @@ struct step_case {
 	uint64_t memory_bytes;
 	uint64_t flags;
 	const char *codec;
+	const char *needs;	/* a codec that may not be there */
 	bool moves;	/* must move at least one object */
 };
 
@@ -612,6 +613,11 @@ static int act_open(struct scene *scene)
 	return tm_store_open(&scene->config, scene->plugins, &scene->store);
 }
 
+static void kill_record(_Atomic uint32_t *state)
+{
+	*state = tm_record_word_dead(*state);
+}
+
 /* Left behind: an ended pool, a dead object, a page that was overwritten
  * although the older one was not freed yet, ephemeral pages, and holes. */
 static void setup_left(struct scene *scene)
@@ -631,11 +637,12 @@ static void setup_left(struct scene *scene)
 		if (tm_object_record(store, i)->oid[0] == oid.word[0] &&
 		    tm_object_record(store, i)->pool ==
 			    atomic_load(&scene->client[1]->pools[0])->slot)
-			tm_object_record(store, i)->state = TM_RECORD_DEAD;
+			kill_record(&tm_object_record(store, i)->state);
 	world_drop_object(&scene->shared->before, 1, 0, 1);
-	((struct tm_pool_record *)tm_table_at(
-		 &store->pool_table, atomic_load(&gamma->pools[0])->slot))
-		->state = TM_RECORD_DEAD;
+	kill_record(&((struct tm_pool_record *)tm_table_at(
+			      &store->pool_table,
+			      atomic_load(&gamma->pools[0])->slot))
+			     ->state);
 	world_drop_pool(&scene->shared->before, 2, 0);
 	for (uint32_t i = 1; i < store->descriptor_table.bump; i++) {
 		struct tm_descriptor *d = tm_descriptor(store, i);
@@ -652,11 +659,10 @@ static void setup_left(struct scene *scene)
 		twin->object = d->object;
 		twin->index = d->index;
 		/* One less, modulo 4: a predecessor. */
-		twin->state = d->state ^
-			      (uint64_t)(tm_state_generation(d->state) ^
-					 ((tm_state_generation(d->state) + 3) &
-					  3))
-				      << 3;
+		twin->state = tm_state_seal(
+			tm_state_make(TM_KIND_SAME,
+				      tm_state_generation(d->state) + 3, 0, 0),
+			d->object, d->index);
 		break;
 	}
 	/* What the death of a process would let go of. */
@@ -685,7 +691,8 @@ static const struct step_case cases[] = {
 	CASE("put-over-refused-frozen", setup_over_frozen, act_put_over, 0, after_over_refused),
 	CASE("put-over-refused-full", setup_over_full, act_put_over, 0, after_over_refused),
 	CASE("put-over-other-codec", setup_over_none, act_put_over, 1, after_over_text),
-	CASE("put-over-codec-in-a-module", setup_over_lzo, act_put_over, 1, after_over_text, .memory_bytes = MEDIUM),
+	CASE("put-over-codec-in-a-module", setup_over_lzo, act_put_over, 1, after_over_text, .memory_bytes = MEDIUM,
+	     .needs = "lzo"),
 	CASE("put-over-other-allocator", setup_over_zbud, act_put_over, 1, after_over_text),
 	CASE("get", setup_usual, act_get, 1, after_nothing),
 	CASE("get-and-remove", setup_get_remove, act_get_remove, 1, after_over_refused),
@@ -703,7 +710,8 @@ static const struct step_case cases[] = {
 	CASE("move", setup_sparse, act_steps, 0, after_nothing,
 	     .memory_bytes = MEDIUM, .moves = true),
 	CASE("codec-switch", setup_usual, act_set_codec, 0, after_nothing),
-	CASE("codec-switch-to-module", setup_usual, act_set_other_codec, 0, after_nothing, .memory_bytes = MEDIUM),
+	CASE("codec-switch-to-module", setup_usual, act_set_other_codec, 0, after_nothing, .memory_bytes = MEDIUM,
+	     .needs = "lzo"),
 	CASE("allocator-switch", setup_usual, act_set_allocator, 0, after_nothing),
 	CASE("dedup-first", setup_share, act_put_twin, 1, after_twin, DEDUP),
 	CASE("dedup-more", setup_shared, act_put_triplet, 1, after_triplet, DEDUP),
@@ -927,7 +935,10 @@ START_TEST(every_instruction_leaves_an_arena_that_opens)
 		return;
 	same_processor();
 	ck_assert_int_eq(tmem_plugins_open(NULL, NULL, NULL, &plugins), 0);
-	run_case(c, plugins);
+	if (c->needs && !tm_plugins_find_codec(plugins, c->needs))
+		printf("%-28s skipped: no codec %s\n", c->name, c->needs);
+	else
+		run_case(c, plugins);
 	tmem_plugins_close(plugins);
 }
 END_TEST
