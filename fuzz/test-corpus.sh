@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # Every seed, and every input that ever crashed, goes through its target once,
-# whatever the compiler: without libFuzzer, fuzz/replay.c is the main().
+# whatever the compiler: without libFuzzer, fuzz/fuzz_replay.c is the main().
 set -u
 cd "${abs_top_builddir:?run by make check}" || exit 1
 failed=0
@@ -16,7 +16,7 @@ for target in $TM_FUZZ_TARGETS; do
 		continue
 	fi
 	runs=$((runs + 1))
-	# libFuzzer takes files, and so does replay.c.
+	# libFuzzer takes files, and so does fuzz_replay.c.
 	find "$seeds" -type f | sort | xargs "./$target" ||
 		{ echo "$target: an input failed"; failed=1; }
 done

@@ -18,7 +18,7 @@
 #define ROUNDS_DEFAULT 7
 #define THREADS_DEFAULT 2
 
-/* --- options ---------------------------------------------------------------- */
+/* --- options -------------------------------------------------------------- */
 
 static int set_pages(void *target, const char *value)
 {
@@ -41,6 +41,12 @@ static int set_allocator(void *target, const char *value)
 static int set_plot(void *target, const char *value)
 {
 	((struct tm_bench *)target)->plot_path = value;
+	return 0;
+}
+
+static int set_save(void *target, const char *value)
+{
+	((struct tm_bench *)target)->save_path = value;
 	return 0;
 }
 
@@ -100,11 +106,13 @@ static const struct tm_cli_option options[] = {
 	{ "rounds", "N", "passes over the pages; medians of them count [7]",
 	  set_rounds },
 	{ "plot", "FILE.svg", "draw the result, with gnuplot", set_plot },
-	{ "json", NULL, "print the result as JSON", set_json },
+	{ "save", "FILE.json", "write the result as JSON there as well",
+	  set_save },
+	{ "json", NULL, "print the result as JSON, not as a table", set_json },
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* --- what can be measured ---------------------------------------------------- */
+/* --- what can be measured ------------------------------------------------- */
 
 struct measurement {
 	const char *name;
@@ -133,7 +141,7 @@ static const struct measurement *find_measurement(const char *name)
 	return NULL;
 }
 
-/* --- the verb ------------------------------------------------------------------ */
+/* --- the verb ------------------------------------------------------------- */
 
 static int get_pages(struct tm_bench *bench)
 {
@@ -195,7 +203,8 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 
 const struct tm_cli_verb tm_cli_bench = {
 	.name = "bench",
-	.summary = "measure codecs, allocators or the store beside raw baselines",
+	.summary = "measure codecs, allocators, the store, each beside its "
+		   "raw baseline",
 	.usage = "codec|alloc|store [OPTION]...",
 	.options = options,
 	.run = run,

@@ -40,7 +40,7 @@
  * as it is. */
 #define TM_BENCH_WORTH_BYTES (TMEM_PAGE_SIZE - 64)
 
-/* --- pages (bench_pages.c) -------------------------------------------------- */
+/* --- pages (bench_pages.c) ------------------------------------------------ */
 
 struct tm_bench_pages {
 	struct tm_pages all;
@@ -69,7 +69,7 @@ int tm_bench_pages_read(struct tm_bench_pages *pages, const char *path,
 int tm_bench_pages_capture(struct tm_bench_pages *pages, uint32_t count);
 void tm_bench_pages_free(struct tm_bench_pages *pages);
 
-/* --- one codec, called directly (bench_raw.c) ------------------------------ */
+/* --- one codec, called directly (bench_raw.c) ----------------------------- */
 
 struct tm_bench_raw {
 	const struct tmem_codec *table;
@@ -103,7 +103,7 @@ int tm_bench_pack(struct tm_bench_packed *packed, struct tm_bench_raw *raw,
 		  const struct tm_bench_pages *pages);
 void tm_bench_packed_free(struct tm_bench_packed *packed);
 
-/* --- measuring in turns (bench_arms.c) ------------------------------------- */
+/* --- measuring in turns (bench_arms.c) ------------------------------------ */
 
 struct tm_bench_lane {
 	const struct tm_bench_pages *pages;
@@ -150,11 +150,12 @@ uint64_t tm_bench_cpu_ns(void);
 double tm_bench_median(double *values, uint32_t count);
 uint64_t tm_bench_random(uint64_t *state);
 
-/* --- the program ----------------------------------------------------------- */
+/* --- the program ---------------------------------------------------------- */
 
 struct tm_bench {
 	/* options; 0 or NULL: not given */
 	bool is_json;
+	const char *save_path;
 	const char *plot_path;
 	const char *pages_path;
 	const char *codec_names;
@@ -173,7 +174,7 @@ int tm_bench_codec_run(struct tm_bench *bench);
 int tm_bench_alloc_run(struct tm_bench *bench);
 int tm_bench_store_run(struct tm_bench *bench);
 
-/* --- what a store is asked (bench_store*.c) -------------------------------- */
+/* --- what a store is asked (bench_store*.c) ------------------------------- */
 
 struct tm_bench_latency {
 	double p50_ns;
@@ -262,7 +263,7 @@ int tm_bench_store_small(struct tm_bench *bench,
 int tm_bench_store_history(struct tm_bench *bench, const char *allocator,
 			   struct tm_bench_history *history);
 
-/* --- results (bench_report.c) ---------------------------------------------- */
+/* --- results (bench_report.c) --------------------------------------------- */
 
 void tm_bench_report_store(const struct tm_bench_store_result *result);
 void tm_bench_report_history(const struct tm_bench_history *history,
@@ -273,8 +274,8 @@ json_t *tm_bench_json_history(const struct tm_bench_history *history);
 /* {"pages","page_size","same_filled",...}, to which results are added. */
 json_t *tm_bench_json_head(const struct tm_bench *bench);
 void tm_bench_report_head(const struct tm_bench *bench);
-/* Prints it and lets go of it. */
-int tm_bench_json_print(json_t *json);
+/* Prints and saves it as the options say, and lets go of it. */
+int tm_bench_json_finish(const struct tm_bench *bench, json_t *json);
 
 /* --plot: 0, or a negative errno after having said why. */
 int tm_bench_plot_store(const char *path,

@@ -46,8 +46,8 @@ struct sizes {
 	uint32_t count;
 };
 
-static int get_sizes(struct tm_bench *bench, const struct tm_chosen_codec *codec,
-		     struct sizes *sizes)
+static int get_sizes(struct tm_bench *bench,
+		     const struct tm_chosen_codec *codec, struct sizes *sizes)
 {
 	const struct tm_bench_pages *pages = &bench->pages;
 	struct tm_bench_packed packed;
@@ -129,7 +129,7 @@ static int run_one(const struct sizes *sizes,
 	return err;
 }
 
-/* --- results ---------------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------- */
 
 static json_t *json_of(const struct result *r)
 {
@@ -149,7 +149,7 @@ static json_t *json_of(const struct result *r)
 		o->density.free70_1s);
 }
 
-static int print_json(const struct tm_bench *bench,
+static int give_json(const struct tm_bench *bench,
 		      const struct result *results, uint32_t count)
 {
 	json_t *head = tm_bench_json_head(bench);
@@ -158,7 +158,7 @@ static int print_json(const struct tm_bench *bench,
 	for (uint32_t i = 0; i < count; i++)
 		json_array_append_new(list, json_of(&results[i]));
 	json_object_set_new(head, "results", list);
-	return tm_bench_json_print(head);
+	return tm_bench_json_finish(bench, head);
 }
 
 static void print_table(const struct tm_bench *bench,
@@ -272,9 +272,9 @@ int tm_bench_alloc_run(struct tm_bench *bench)
 
 	if (err)
 		tm_cli_error("bench: alloc: %s", strerror(-err));
-	else if (bench->is_json)
-		err = print_json(bench, results, count);
 	else
+		err = give_json(bench, results, count);
+	if (!err && !bench->is_json)
 		print_table(bench, results, count);
 	if (!err)
 		err = draw(bench, results, count);

@@ -30,9 +30,9 @@
 #include "bench.h"
 #include "clock.h"
 
-/* Rounds that follow the third are left out once this much time has gone. */
+/* Rounds that follow the second are left out once this much time has gone. */
 #define ENOUGH_NS (UINT64_C(12) * 1000000000)
-#define ROUNDS_MIN 3
+#define ROUNDS_MIN 2
 
 uint64_t tm_bench_now_ns(void)
 {
@@ -72,7 +72,7 @@ uint64_t tm_bench_random(uint64_t *state)
 	return z ^ z >> 31;
 }
 
-/* --- what can be an arm ---------------------------------------------------- */
+/* --- what can be an arm --------------------------------------------------- */
 
 void tm_bench_raw_compress_block(struct tm_bench_lane *lane, uint32_t first,
 				 uint32_t count)
@@ -154,7 +154,7 @@ void tm_bench_get_block(struct tm_bench_lane *lane, uint32_t first,
 	}
 }
 
-/* --- turns ----------------------------------------------------------------- */
+/* --- turns ---------------------------------------------------------------- */
 
 static void one_round(struct tm_bench_lane *lane,
 		      const struct tm_bench_plan *plan, uint32_t round,

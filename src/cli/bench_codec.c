@@ -65,7 +65,7 @@ static int measure_codec(struct tm_bench *bench, struct result *result)
 	return err;
 }
 
-/* --- results ------------------------------------------------------------------ */
+/* --- results -------------------------------------------------------------- */
 
 static json_t *json_of(const struct result *r)
 {
@@ -79,7 +79,7 @@ static json_t *json_of(const struct result *r)
 			 "decompress_mb_per_s", mb_per_s(r->decompress.ns));
 }
 
-static int print_json(const struct tm_bench *bench,
+static int give_json(const struct tm_bench *bench,
 		      const struct result *results)
 {
 	json_t *head = tm_bench_json_head(bench);
@@ -88,7 +88,7 @@ static int print_json(const struct tm_bench *bench,
 	for (size_t i = 0; i < bench->choice.codec_count; i++)
 		json_array_append_new(list, json_of(&results[i]));
 	json_object_set_new(head, "results", list);
-	return tm_bench_json_print(head);
+	return tm_bench_json_finish(bench, head);
 }
 
 static void print_table(const struct tm_bench *bench,
@@ -160,9 +160,9 @@ int tm_bench_codec_run(struct tm_bench *bench)
 		err = measure_codec(bench, &results[i]);
 	}
 	tm_progress_end(&progress);
-	if (!err && bench->is_json)
-		err = print_json(bench, results);
-	else if (!err)
+	if (!err)
+		err = give_json(bench, results);
+	if (!err && !bench->is_json)
 		print_table(bench, results);
 	if (!err)
 		err = draw(bench, results);

@@ -84,7 +84,7 @@ int tm_bench_pages_read(struct tm_bench_pages *pages, const char *path,
 	return err;
 }
 
-/* --- what the processes do -------------------------------------------------- */
+/* --- what the processes do ------------------------------------------------ */
 
 /* $want: resident pages of its own at which a process has enough. */
 #define PERL_BEGIN                                                             \
@@ -224,7 +224,7 @@ static int wait_ready(const struct worker *worker)
 	return read(worker->out, &byte, 1) == 1 ? 0 : -EPIPE;
 }
 
-/* --- every page once -------------------------------------------------------- */
+/* --- every page once ------------------------------------------------------ */
 
 struct collector {
 	struct tm_bench_pages *pages;

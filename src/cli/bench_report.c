@@ -122,7 +122,7 @@ static bool is_met(const struct budget *budget, double value)
 				  value <= budget->limit;
 }
 
-/* --- the table ---------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------ */
 
 void tm_bench_report_head(const struct tm_bench *bench)
 {
@@ -234,7 +234,7 @@ void tm_bench_report_history(const struct tm_bench_history *history,
 	       "the pages.\n", history[0].capacity_bytes / (1 << 20));
 }
 
-/* --- JSON ----------------------------------------------------------------------- */
+/* --- JSON ----------------------------------------------------------------- */
 
 static void set_real(json_t *object, const char *key, double value)
 {
@@ -266,17 +266,42 @@ json_t *tm_bench_json_head(const struct tm_bench *bench)
 	return head;
 }
 
-int tm_bench_json_print(json_t *json)
+/* Closes @file. */
+static int write_json(const json_t *json, FILE *file, const char *name)
 {
-	int err = json_dumpf(json, stdout,
-			     JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+	bool is_written = !json_dumpf(json, file,
+				      JSON_INDENT(2) | JSON_REAL_PRECISION(6));
 
-	putchar('\n');
-	json_decref(json);
-	if (!err && !fflush(stdout))
+	is_written = fputc('\n', file) != EOF && is_written;
+	if (file == stdout)
+		is_written = !fflush(file) && is_written;
+	else
+		is_written = !fclose(file) && is_written;
+	if (is_written)
 		return 0;
-	tm_cli_error("the result cannot be written");
+	tm_cli_error("bench: %s cannot be written", name);
 	return -EIO;
+}
+
+int tm_bench_json_finish(const struct tm_bench *bench, json_t *json)
+{
+	FILE *file;
+	int err = 0;
+
+	if (bench->is_json)
+		err = write_json(json, stdout, "the result");
+	if (!err && bench->save_path) {
+		file = fopen(bench->save_path, "we");
+		if (file) {
+			err = write_json(json, file, bench->save_path);
+		} else {
+			err = -errno;
+			tm_cli_error("%s: cannot be written: %s",
+				     bench->save_path, strerror(-err));
+		}
+	}
+	json_decref(json);
+	return err;
 }
 
 static json_t *json_of_latency(const struct tm_bench_latency *latency)
@@ -384,7 +409,7 @@ json_t *tm_bench_json_history(const struct tm_bench_history *h)
 	return object;
 }
 
-/* --- drawn ------------------------------------------------------------------------ */
+/* --- drawn ---------------------------------------------------------------- */
 
 /* Each figure that has a budget, as a share of it: at 1 it is just met. What
  * should be at least something stands upside down. */

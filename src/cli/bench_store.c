@@ -41,7 +41,7 @@ const struct tmem_oid *tm_bench_oid(void)
 	return &oid;
 }
 
-/* --- a store with one pool ---------------------------------------------------- */
+/* --- a store with one pool ------------------------------------------------ */
 
 int tm_bench_store_open(struct tm_bench_store *store, const char *codec,
 			const char *allocator, uint64_t memory_bytes)
@@ -91,14 +91,14 @@ void tm_bench_store_stats(struct tm_bench_store *store,
 	tmem_store_get_stats(store->store, stats);
 }
 
-/* --- the whole measurement of one store --------------------------------------- */
+/* --- the whole measurement of one store ----------------------------------- */
 
 struct session {
 	struct tm_bench *bench;
 	struct tm_bench_store store;
 	struct tm_bench_packed packed;
 	struct tm_bench_lane lane;
-	uint32_t *stored;		/* pages of the order that were stored */
+	uint32_t *stored;		/* of the order, those stored */
 	struct tm_bench_store_result *result;
 };
 
@@ -367,7 +367,7 @@ static int run_one(struct tm_bench *bench, struct tm_bench_store_result *r)
 	return err;
 }
 
-/* --- the original's headline, and results -------------------------------------- */
+/* --- the original's headline, and results --------------------------------- */
 
 struct report {
 	struct tm_bench_store_result *results;
@@ -431,7 +431,7 @@ static int run_all(struct tm_bench *bench, struct report *report)
 	return err;
 }
 
-static int print_json(const struct tm_bench *bench, const struct report *report)
+static int give_json(const struct tm_bench *bench, const struct report *report)
 {
 	json_t *head = tm_bench_json_head(bench);
 	json_t *results = json_array(), *history = json_array();
@@ -444,7 +444,7 @@ static int print_json(const struct tm_bench *bench, const struct report *report)
 			history, tm_bench_json_history(&report->history[i]));
 	json_object_set_new(head, "results", results);
 	json_object_set_new(head, "history", history);
-	return tm_bench_json_print(head);
+	return tm_bench_json_finish(bench, head);
 }
 
 int tm_bench_store_run(struct tm_bench *bench)
@@ -452,9 +452,9 @@ int tm_bench_store_run(struct tm_bench *bench)
 	struct report report = { 0 };
 	int err = run_all(bench, &report);
 
-	if (!err && bench->is_json) {
-		err = print_json(bench, &report);
-	} else if (!err) {
+	if (!err)
+		err = give_json(bench, &report);
+	if (!err && !bench->is_json) {
 		tm_bench_report_head(bench);
 		for (uint32_t i = 0; i < report.count; i++)
 			tm_bench_report_store(&report.results[i]);

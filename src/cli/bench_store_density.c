@@ -107,7 +107,7 @@ int tm_bench_store_density(struct tm_bench *bench, struct tm_bench_store *store,
 	return err;
 }
 
-/* --- objects of one page ------------------------------------------------------ */
+/* --- objects of one page -------------------------------------------------- */
 
 static int put_object(const struct tm_bench_pages *pages,
 		      struct tm_bench_store *store, uint64_t *random,

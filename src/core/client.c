@@ -254,6 +254,7 @@ int tm_client_destroy(struct tm_client *client)
 	tm_lock_release(&store->control);
 	atomic_store(&store->has_dead, true);
 	tm_worker_wake(store);
+	tm_reap_along(store);
 	return 0;
 }
 

@@ -634,12 +634,12 @@ static int get_exclusive(struct page_op *op, void *page)
 	return get_done(op, err);
 }
 
-/* Any other pool: pin, copy, unpin. */
+/* Any other pool: pin and copy. Unless the answer is -ENODATA, the page is
+ * still pinned: its number leads to nothing else until it is let go. */
 static int get_shared(struct page_op *op, void *page, struct pinned *pinned)
 {
 	struct tm_slice *slice;
 	uint32_t number;
-	int err;
 
 	tm_lock_acquire(&op->shard->lock);
 	number = op->pool->is_dead ? 0 : lookup(op, &slice);
@@ -651,15 +651,12 @@ static int get_shared(struct page_op *op, void *page, struct pinned *pinned)
 	if (tm_pool_is_ephemeral(op->pool))
 		tm_lru_touch(op->store, number);
 	tm_lock_release(&op->shard->lock);
-	err = decode(op, pinned, page);
-	tm_page_unpin(op->context, number, pinned->state);
-	if (err == -EBADMSG)
-		drop(op, number);
-	return err;
+	return decode(op, pinned, page);
 }
 
 static int get(struct page_op *op, void *page, uint32_t flags)
 {
+	bool removes = flags & TMEM_GET_REMOVE, again;
 	struct pinned pinned;
 	int err;
 
@@ -669,7 +666,9 @@ static int get(struct page_op *op, void *page, uint32_t flags)
 		err = get_shared(op, page, &pinned);
 		if (err == -ENODATA)
 			return get_miss(op);
-	} while (!err && (flags & TMEM_GET_REMOVE) && !drop(op, pinned.number));
+		again = (err || removes) && !drop(op, pinned.number) && !err;
+		tm_page_unpin(op->context, pinned.number, pinned.state);
+	} while (again);
 	return get_done(op, err);
 }
 

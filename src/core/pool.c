@@ -274,6 +274,8 @@ int tm_pool_destroy(struct tm_client *client, int id)
 	tm_lock_acquire(&client->store->control);
 	err = tm_pool_leave(client, id);
 	tm_lock_release(&client->store->control);
+	if (!err)
+		tm_reap_along(client->store);
 	return err;
 }
 

@@ -23,6 +23,8 @@
 #include "store.h"
 
 #define BATCH 32
+/* Pages freed by whoever ends a pool or a client. */
+#define ALONG_BATCH 64
 
 struct batch {
 	uint32_t count;
@@ -295,4 +297,15 @@ bool tm_reap_slots(struct tm_store *store)
 		tm_lock_release(&store->control);
 	}
 	return did;
+}
+
+void tm_reap_along(struct tm_store *store)
+{
+	struct tm_context *context = tm_enter(store);
+
+	if (!context)
+		return;
+	tm_reap(context, ALONG_BATCH);
+	tm_leave(context);
+	tm_reap_slots(store);
 }

@@ -512,6 +512,9 @@ bool tm_reap(struct tm_context *context, uint32_t max);
 /* Frees the slots of pools and clients that are reaped, once nobody can be
  * looking at them. Called outside of operations. */
 bool tm_reap_slots(struct tm_store *store);
+/* Some of both, for whoever made something dead: so slots come back as fast as
+ * they are used up, with or without a worker. No lock held. */
+void tm_reap_along(struct tm_store *store);
 void tm_reap_object(struct tm_store *store, uint32_t number);
 void tm_reap_pool(struct tm_store *store, struct tm_pool *pool);
 

@@ -65,7 +65,7 @@ int tm_plugins_unknown(const struct tmem_plugins *plugins,
 		       enum tm_plugin_kind kind, const struct tmem_host *host,
 		       const char *name);
 
-/* report.c */
+/* plug_report.c */
 void tm_host_log(const struct tmem_host *host, enum tmem_log_level level,
 		 const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Counts, and is true when the log should hear of it: at most once a second

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# Old plugins keep loading: for each tests/abi/vN, the codecs there, compiled
-# against the headers as they were then, are loaded and held to the contract,
-# and no field of the ABI's structures has moved since.
+# Old plugins keep loading: for each tests/abi/vN, the codecs and allocators
+# there, compiled against the headers as they were then, are loaded and held to
+# the contract, and no field of the ABI's structures has moved since.
 set -u
 : "${abs_top_srcdir:?run by make check}" "${abs_top_builddir:?}"
-contract=$abs_top_builddir/tests/contract/test_codec_contract
+contracts=$abs_top_builddir/tests/contract
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
@@ -36,18 +36,22 @@ for old in "$abs_top_srcdir"/tests/abi/v*; do
 	done || exit 1
 	echo "$version: no field has moved"
 
-	for source in "$old"/codec_*.c; do
-		name=${source##*/codec_}
+	for source in "$old"/codec_*.c "$old"/allocator_*.c; do
+		kind=${source##*/}
+		kind=${kind%%_*}
+		name=${source##*/"$kind"_}
 		name=${name%.c}
+		contract=$contracts/test_${kind}_contract
 		mkdir -p "$dir/$version"
 		$CC -O1 -fPIC -shared -I"$old/include" -o "$dir/$version/$name.so" \
-			"$source" >"$dir/log" 2>&1 ||
-			fail "$version: codec $name does not compile"
+			"$source" -pthread >"$dir/log" 2>&1 ||
+			fail "$version: $kind $name does not compile"
 		test -x "$contract" ||
 			{ echo "no libcheck: the contract test is not built"; exit 77; }
-		TMEM_TEST_CODEC=$name TMEM_PLUGIN_PATH=$dir/$version "$contract" \
+		TMEM_TEST_CODEC=$name TMEM_TEST_ALLOCATOR=$name \
+			TMEM_PLUGIN_PATH=$dir/$version "$contract" \
 			>"$dir/log" 2>&1 ||
-			fail "$version: codec $name does not work any more"
-		echo "$version: codec $name is loaded and works"
+			fail "$version: $kind $name does not work any more"
+		echo "$version: $kind $name is loaded and works"
 	done
 done

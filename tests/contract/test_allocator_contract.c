@@ -505,6 +505,7 @@ START_TEST(victims_that_stay_do_not_hide_others)
 		for (uint32_t v = 0; v < count; v++)
 			distinct += !seen[victims[v].owner]++;
 	}
+	printf("%u named\n", distinct);
 	rig_assert(distinct > 64);
 	/* Nor is the space that was to be freed lost. */
 	for (uint32_t n = 0; n < rig.count; n++)

@@ -17,7 +17,7 @@
 #include <tmem/tmem.h>
 
 #include "harness.h"
-#include "pages.h"
+#include "test_pages.h"
 
 #define TM_MIB (UINT64_C(1) << 20)
 #define TM_TEST_ALLOCATORS 2
