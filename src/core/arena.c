@@ -115,10 +115,10 @@ static int fill_superblock(struct tm_superblock *super, uint64_t max_bytes)
 
 /* Regions follow each other without overlap, as plan_layout() lays them. */
 static bool region_fits(const struct tm_region *region, uint64_t size,
-			uint64_t min_count, uint64_t *end)
+			uint64_t max_count, uint64_t *end)
 {
-	if (region->offset_bytes != *end || region->count < min_count ||
-	    region->count > FRAMES_MAX)
+	if (region->offset_bytes != *end || region->count < 2 ||
+	    region->count > max_count)
 		return false;
 	*end += page_up(region->count * size);
 	return true;
@@ -128,15 +128,17 @@ static bool layout_is_sound(const struct tm_superblock *super, uint64_t size)
 {
 	uint64_t end = PAGE;
 
-	return region_fits(&super->clients, super->client_record_size,
+	return super->clients.count == TM_CLIENTS_MAX + 1 &&
+	       super->pools.count == TM_POOLS_TOTAL_MAX + 1 &&
+	       region_fits(&super->clients, super->client_record_size,
 			   TM_CLIENTS_MAX + 1, &end) &&
 	       region_fits(&super->pools, super->pool_record_size,
 			   TM_POOLS_TOTAL_MAX + 1, &end) &&
-	       region_fits(&super->objects, super->object_record_size, 2,
-			   &end) &&
-	       region_fits(&super->descriptors, super->descriptor_size, 2,
-			   &end) &&
-	       region_fits(&super->frames, PAGE, TMEM_RUN_FRAMES_MAX, &end) &&
+	       region_fits(&super->objects, super->object_record_size,
+			   UINT32_MAX, &end) &&
+	       region_fits(&super->descriptors, super->descriptor_size,
+			   UINT32_MAX, &end) &&
+	       region_fits(&super->frames, PAGE, FRAMES_MAX, &end) &&
 	       end == super->file_size_bytes && end <= size;
 }
 
@@ -146,6 +148,16 @@ static int refuse(const struct tm_arena_config *config, int err,
 	tm_memory_log(config->memory, TMEM_LOG_ERROR, "arena %s: %s",
 		      config->path, what);
 	return err;
+}
+
+/* As refuse(), for what the system said. */
+static int refuse_errno(const struct tm_arena_config *config, int err,
+			const char *what)
+{
+	tm_memory_log(config->memory, TMEM_LOG_ERROR, "arena %s: %s: %s",
+		      config->path, what,
+		      err == ELOOP ? "it is a symbolic link" : strerror(err));
+	return -err;
 }
 
 static int check_superblock(const struct tm_arena_config *config,
@@ -179,7 +191,9 @@ static int check_superblock(const struct tm_arena_config *config,
 		return refuse(config, -EBADMSG,
 			      "is truncated: the file is shorter than its "
 			      "header says");
-	if (!layout_is_sound(super, size))
+	if (super->memory_max_bytes < TMEM_MEMORY_MIN ||
+	    super->memory_max_bytes > TM_MEMORY_MAX ||
+	    !layout_is_sound(super, size))
 		return refuse(config, -EBADMSG,
 			      "has a damaged header: its regions overlap");
 	return 0;
@@ -197,7 +211,7 @@ static int lock_file(const struct tm_arena_config *config, int fd)
 		return refuse(config, -EBUSY,
 			      "is open already; one process at a time can use "
 			      "it");
-	return refuse(config, -errno, "cannot be locked");
+	return refuse_errno(config, errno, "cannot be locked");
 }
 
 static void warn_if_on_disk(const struct tm_arena_config *config, int fd)
@@ -252,7 +266,7 @@ static int link_file(const struct tm_arena_config *config, int fd)
 		return 0;
 	if (errno == EEXIST)
 		return -EEXIST;
-	return refuse(config, -errno, "cannot be made");
+	return refuse_errno(config, errno, "cannot be made");
 }
 
 static int make_file(const struct tm_arena_config *config)
@@ -271,8 +285,7 @@ static int make_file(const struct tm_arena_config *config)
 	err = fd < 0 ? -errno : 0;
 	free(directory);
 	if (err)
-		return refuse(config, err, "cannot be made: its directory is "
-					   "missing or not writable");
+		return refuse_errno(config, -err, "cannot be made in its directory");
 	err = make_in_file(config, fd);
 	if (!err)
 		err = lock_file(config, fd);
@@ -300,7 +313,7 @@ static int open_file(const struct tm_arena_config *config, bool *reopened)
 			return err;
 		}
 		if (errno != ENOENT)
-			return refuse(config, -errno, "cannot be opened");
+			return refuse_errno(config, errno, "cannot be opened");
 		if (config->must_exist)
 			return refuse(config, -ENOENT, "does not exist");
 		*reopened = false;
@@ -351,7 +364,7 @@ static int map_file(struct tm_arena *arena,
 	if (arena->base != MAP_FAILED)
 		return 0;
 	arena->base = NULL;
-	return refuse(config, -errno, "cannot be mapped");
+	return refuse_errno(config, errno, "cannot be mapped");
 }
 
 static int map_anonymous(struct tm_arena *arena,

@@ -63,6 +63,9 @@ struct tm_arena {
 	_Atomic uint64_t idle_frames;
 };
 
+/* The highest limit there can be, bytes. */
+#define TM_MEMORY_MAX (UINT64_C(1) << 44)
+
 struct tm_arena_config {
 	struct tm_memory *memory;
 	const char *path;	/* NULL: anonymous; "memfd" */

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "bitmap.h"
 #include "frames.h"
@@ -284,6 +283,16 @@ void tm_arena_put_frames(void *opaque, uint64_t first, uint32_t count)
 	tm_lock_release(&arena->lock);
 }
 
+static void unclaim(struct tm_arena *arena, uint64_t first, uint64_t count)
+{
+	tm_lock_acquire(&arena->lock);
+	tm_bitmap_clear_range(arena->used, first, count);
+	tm_bitmap_clear_range(arena->populated, first, count);
+	arena->used_frames -= count;
+	tm_lock_release(&arena->lock);
+	tm_memory_discharge(arena->memory, count * PAGE);
+}
+
 int tm_arena_claim_frames(void *opaque, uint64_t first, uint32_t count)
 {
 	struct tm_arena *arena = opaque;
@@ -311,12 +320,17 @@ out_unlock:
 	tm_memory_charge_anyway(arena->memory, count * PAGE);
 	/* A hole here is damage, to be found by the pages' checks; it must not
 	 * be a SIGBUS. */
-	if (arena->fd >= 0)
-		tm_memory_allocate_file(arena->fd,
-					arena->frame_offset +
-						(off_t)(first * PAGE),
-					(off_t)(count * PAGE));
-	return 0;
+	if (arena->fd < 0 ||
+	    !tm_memory_allocate_file(arena->fd,
+				     arena->frame_offset +
+					     (off_t)(first * PAGE),
+				     (off_t)(count * PAGE)))
+		return 0;
+	tm_memory_log(arena->memory, TMEM_LOG_ERROR,
+		      "arena: it has holes, and its file system no room to "
+		      "fill them");
+	unclaim(arena, first, count);
+	return -ENOMEM;
 }
 
 /* --- housekeeping --------------------------------------------------------- */
@@ -389,25 +403,18 @@ bool tm_arena_stock(struct tm_arena *arena, uint64_t want)
 /* What a dead process left in frames that nothing refers to now. */
 void tm_arena_forget_unclaimed(struct tm_arena *arena)
 {
-	off_t at = arena->frame_offset;
-	off_t end = at + (off_t)(arena->frame_count * PAGE);
+	uint64_t begin = 0;
 
 	if (arena->fd < 0)
 		return;
-	while ((at = lseek(arena->fd, at, SEEK_DATA)) >= 0 && at < end) {
-		off_t hole = lseek(arena->fd, at, SEEK_HOLE);
-		uint64_t f = (uint64_t)(at - arena->frame_offset) / PAGE;
-		uint64_t stop = (uint64_t)(hole - arena->frame_offset) / PAGE;
-
-		for (; f < stop && f < arena->frame_count; f++) {
-			uint64_t begin = f;
-
-			while (f < stop && f < arena->frame_count &&
-			       !tm_bitmap_test(arena->used, f))
-				f++;
-			if (f > begin)
-				depopulate(arena, begin, f - begin);
-		}
-		at = hole;
+	/* Holes too: what was allocated and never written looks like one. */
+	for (uint64_t f = 0; f < arena->high; f++) {
+		if (!tm_bitmap_test(arena->used, f))
+			continue;
+		if (f > begin)
+			depopulate(arena, begin, f - begin);
+		begin = f + 1;
 	}
+	if (begin < arena->frame_count)
+		depopulate(arena, begin, arena->frame_count - begin);
 }

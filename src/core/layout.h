@@ -36,6 +36,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <tmem/tmem.h>
@@ -118,7 +119,10 @@ struct tm_superblock {
 	struct tm_plugin_record codecs[TM_CODECS_MAX];
 	struct tm_plugin_record allocators[TM_ALLOCATORS_MAX];
 };
-static_assert(sizeof(struct tm_superblock) <= 4096, "one page");
+static_assert(offsetof(struct tm_superblock, check) == 176 &&
+		      offsetof(struct tm_superblock, codecs) == 216 &&
+		      sizeof(struct tm_superblock) == 1176,
+	      "layout");
 
 /* A number and its complement: one store, and a flipped bit shows. */
 static inline uint64_t tm_high_make(uint32_t high)

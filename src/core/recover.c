@@ -337,6 +337,14 @@ static int link_clients(struct recovery *r)
 
 		if (client_state(store, i) != TM_RECORD_LIVE)
 			continue;
+		/* Limits may change, so nothing vouches for them. */
+		if (record->reservation_bytes >
+			    store->arena.super->memory_max_bytes ||
+		    (record->cap_bytes &&
+		     record->reservation_bytes > record->cap_bytes)) {
+			record->reservation_bytes = 0;
+			r->damaged++;
+		}
 		client = tm_client_make(store, i);
 		if (!client)
 			return -ENOMEM;

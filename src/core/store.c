@@ -22,7 +22,6 @@
 	(TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS | TMEM_STORE_DEDUP | \
 	 TMEM_STORE_DEDUP_PERSISTENT | TMEM_STORE_SHARED_OPEN |          \
 	 TMEM_STORE_MUST_EXIST)
-#define MEMORY_MAX (UINT64_C(1) << 44)
 #define CHUNK_MAX (UINT64_C(256) << 10)
 
 static uint64_t machine_bytes(void)
@@ -43,14 +42,14 @@ static int check_config(const struct tmem_store_config *config,
 		return -EINVAL;
 	}
 	if (config->memory_bytes < TMEM_MEMORY_MIN ||
-	    config->memory_bytes > MEMORY_MAX ||
-	    config->memory_max_bytes > MEMORY_MAX) {
+	    config->memory_bytes > TM_MEMORY_MAX ||
+	    config->memory_max_bytes > TM_MEMORY_MAX) {
 		tm_memory_log(memory, TMEM_LOG_ERROR,
 			      "store: a memory limit of %" PRIu64 " bytes is "
 			      "out of range: %" PRIu64 " KiB to %" PRIu64
 			      " GiB",
 			      config->memory_bytes, TMEM_MEMORY_MIN >> 10,
-			      MEMORY_MAX >> 30);
+			      TM_MEMORY_MAX >> 30);
 		return -EINVAL;
 	}
 	if (config->memory_max_bytes &&
