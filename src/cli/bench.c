@@ -167,14 +167,11 @@ static int choose(struct tm_bench *bench, const struct measurement *what)
 
 static int measure(struct tm_bench *bench, const struct measurement *what)
 {
-	int err = choose(bench, what);
+	int err = get_pages(bench);
 
-	if (!err)
-		err = get_pages(bench);
 	if (!err)
 		err = what->run(bench);
 	tm_bench_pages_free(&bench->pages);
-	tm_choice_free(&bench->choice);
 	return err;
 }
 
@@ -185,6 +182,7 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 		.threads = THREADS_DEFAULT,
 		.rounds = ROUNDS_DEFAULT,
 	};
+	int status = TM_CLI_USAGE;
 	int operands, err;
 
 	err = tm_cli_parse(verb, argc, argv, &bench, &operands);
@@ -198,13 +196,16 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 	what = find_measurement(argv[0]);
 	if (!what)
 		return TM_CLI_USAGE;
-	return measure(&bench, what) ? TM_CLI_FAILED : TM_CLI_OK;
+	err = choose(&bench, what);
+	if (!err)
+		status = measure(&bench, what) ? TM_CLI_FAILED : TM_CLI_OK;
+	tm_choice_free(&bench.choice);
+	return status;
 }
 
 const struct tm_cli_verb tm_cli_bench = {
 	.name = "bench",
-	.summary = "measure codecs, allocators, the store, each beside its "
-		   "raw baseline",
+	.summary = "measure codecs, allocators or the store beside raw baselines",
 	.usage = "codec|alloc|store [OPTION]...",
 	.options = options,
 	.run = run,

@@ -56,6 +56,15 @@ static int scratch_claim(void *opaque, uint64_t first, uint32_t count)
 	return -EBADMSG;
 }
 
+/* That there is no memory for the scratch instance is nobody's error. */
+static void scratch_log(void *opaque, enum tmem_log_level level,
+			const char *text)
+{
+	(void)opaque;
+	(void)level;
+	(void)text;
+}
+
 static uint32_t fill(struct tm_allocator *allocator)
 {
 	void *address;
@@ -79,14 +88,16 @@ uint32_t tm_allocator_overhead_pct(struct tm_store *store, const char *name)
 		.put = scratch_put,
 		.claim = scratch_claim,
 	};
+	struct tmem_host host = store->memory.host;
 	struct tm_allocator *allocator;
 	uint32_t count = 0;
 
+	host.log = scratch_log;
 	frames.base = tm_memory_reserve(size);
 	if (!frames.base)
 		return UNKNOWN_PCT;
-	if (!tm_allocator_open(store->plugins, name, &store->memory.host,
-			       &frames, &allocator)) {
+	if (!tm_allocator_open(store->plugins, name, &host, &frames,
+			       &allocator)) {
 		count = fill(allocator);
 		tm_allocator_close(allocator);
 	}

@@ -1,0 +1,101 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# A dump is the pages and nothing else, and there is all of it or none.
+. "${abs_top_srcdir:?}/tests/cli/common.sh"
+
+# Files: whole, in order, the last page filled up with zeros.
+make_dump 5 >a
+head -c 100 a >b
+expect 0 capture --file a b --output dump
+{ cat a b; head -c 3996 /dev/zero; } | cmp - dump || complain "dump is not a and b"
+test "$(stat -c %a dump)" = 600 || complain "a dump may be read by others"
+mkdir -p tree/1 && mv a tree/1 && mv b tree && : >tree/empty
+expect 0 capture --file tree --output dump
+test "$(stat -c %s dump)" = $((6 * 4096)) || complain "not all files of a tree"
+expect 0 capture --file tree --most 8K --output - 
+cmp -n 8192 out tree/1/a && test "$(stat -c %s out)" = 8192 || complain "--most 8K to -"
+
+# A process: what is in its memory is in the dump.
+start_sample
+expect 0 capture --pid "$sample" --output process
+if test -s process; then
+	test $(($(stat -c %s process) % 4096)) = 0 || complain "a part of a page"
+	grep -qa 'key19999' process || complain "the process's data are not in the dump"
+fi
+
+# Nothing half done: what had the name before is as it was.
+before=$(sha256sum process)
+files=$(ls -A)
+unchanged()
+{
+	test "$before" = "$(sha256sum process)" || complain "$called: the old dump is gone"
+	test "$files" = "$(ls -A)" || complain "$called: left behind:" $(ls -A)
+}
+: >empty
+files=$(ls -A)
+expect 1 capture --file empty --output process
+says "empty: is empty"
+unchanged
+expect 1 capture --pid 2147483647 --output process
+says "there is no such process"
+unchanged
+expect 1 capture --file tree no-such-file --output process
+says "no-such-file: cannot be opened"
+unchanged
+expect 1 capture --file tree --output no-such-folder/dump
+says "no-such-folder/dump: cannot be written"
+unchanged
+if test -c /dev/full; then
+	expect 1 capture --file tree --output /dev/full
+	says "No space left on device"
+	test -c /dev/full || complain "a device was replaced"
+fi
+
+# A process that has ended has no memory.
+perl -e 'exit if fork; exec "sleep", "0"' # no zombie of ours
+sh -c 'echo $$ >pid; exit' & wait $!
+files=$(ls -A)
+expect 1 capture --pid "$(cat pid)" --output process
+unchanged
+
+# Interrupted: a pipe that fills up keeps the capture busy until then.
+head -c 4194304 /dev/zero >zeros
+mkdir links
+files=$(ls -A)
+for i in 1 2 3 4 5 6 7 8; do
+	set -- --file zeros --file zeros --file zeros --file zeros
+	tmem capture "$@" "$@" "$@" "$@" --output process 2>err >out &
+	job=$!
+	sleep 0.0$i
+	kill -TERM $job
+	wait $job
+	case $? in
+	1)	called="capture, interrupted"
+		says "interrupted"
+		unchanged
+		interrupted=yes ;;
+	0)	before=$(sha256sum process) ;;
+	143)	unchanged ;;	# before it began
+	*)	complain "an interrupted capture: $(cat err)" ;;
+	esac
+	files=$(ls -A)
+done
+test -n "${interrupted:-}" || echo "(too fast to be interrupted)"
+
+expect 2 capture --file tree
+says "Name an --output"
+expect 2 capture --output x
+says "nothing to capture"
+expect 2 capture --pid 1 --file tree --output x
+says "not both"
+expect 2 capture --pid none --output x
+says '"none" is not a number'
+if test "$(id -u)" != 0; then
+	chmod 0 tree/b
+	expect 1 capture --file tree/b --output x
+	says "tree/b: cannot be opened: Permission denied"
+	expect 1 capture --pid 1 --output x
+	says "may not be read"
+fi
+finish
