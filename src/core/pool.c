@@ -157,16 +157,6 @@ static struct tm_pool *make_pool(struct tm_client *client, int id,
 	return pool;
 }
 
-static bool make_room(struct tm_client *client)
-{
-	struct tm_context *context = tm_enter(client->store);
-	bool made = context && tm_make_room(context, client);
-
-	if (context)
-		tm_leave(context);
-	return made;
-}
-
 static int create(struct tm_client *client, uint32_t flags,
 		  const struct tmem_uuid *uuid)
 {
@@ -183,11 +173,10 @@ static int create(struct tm_client *client, uint32_t flags,
 	id = lowest_free_id(client);
 	if (id < 0)
 		return id;
-	while (!pool) {
+	if (!pool)
 		pool = make_pool(client, id, flags, uuid);
-		if (!pool && !make_room(client))
-			return -ENOMEM;
-	}
+	if (!pool)
+		return -ENOMEM;
 	pool->members++;
 	atomic_store(&client->pools[id], pool);
 	return id;
