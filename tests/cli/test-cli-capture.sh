@@ -13,7 +13,7 @@ test "$(stat -c %a dump)" = 600 || complain "a dump may be read by others"
 mkdir -p tree/1 && mv a tree/1 && mv b tree && : >tree/empty
 expect 0 capture --file tree --output dump
 test "$(stat -c %s dump)" = $((6 * 4096)) || complain "not all files of a tree"
-expect 0 capture --file tree --most 8K --output - 
+expect 0 capture --file tree --most 8K --output -
 cmp -n 8192 out tree/1/a && test "$(stat -c %s out)" = 8192 || complain "--most 8K to -"
 
 # A process: what is in its memory is in the dump.
@@ -52,23 +52,31 @@ if test -c /dev/full; then
 	test -c /dev/full || complain "a device was replaced"
 fi
 
-# A process that has ended has no memory.
-perl -e 'exit if fork; exec "sleep", "0"' # no zombie of ours
-sh -c 'echo $$ >pid; exit' & wait $!
-files=$(ls -A)
+# A process that has ended, waited for or not, has no memory.
+sh -c 'echo $$ >pid' & wait $!
 expect 1 capture --pid "$(cat pid)" --output process
+says "there is no such process"
+mkfifo zombie
+perl -e '$| = 1; my $pid = fork; exit unless $pid; print "$pid\n"; sleep 300' >zombie &
+started="$started $!"
+read -r pid <zombie
+while test -e "/proc/$pid" && ! grep -q ') Z ' "/proc/$pid/stat"; do
+	sleep 0.01
+done
+files=$(ls -A)
+expect 1 capture --pid "$pid" --output process
+says "process $pid"
 unchanged
 
 # Interrupted: a pipe that fills up keeps the capture busy until then.
 head -c 4194304 /dev/zero >zeros
-mkdir links
 files=$(ls -A)
 for i in 1 2 3 4 5 6 7 8; do
 	set -- --file zeros --file zeros --file zeros --file zeros
 	tmem capture "$@" "$@" "$@" "$@" --output process 2>err >out &
 	job=$!
 	sleep 0.0$i
-	kill -TERM $job
+	kill -TERM $job 2>/dev/null
 	wait $job
 	case $? in
 	1)	called="capture, interrupted"

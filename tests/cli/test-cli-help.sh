@@ -18,7 +18,8 @@ for verb in $verbs; do
 	pod=$abs_top_srcdir/doc/tmem-$verb.pod
 	sed -n 's/^  --\([a-z-]*\( [^ ]*\)\{0,1\}\) .*/\1/p' out |
 		sed 's/ *$//' | sort >in-help
-	sed -n 's/^=item B<--\([a-z-]*\)>/\1/p' "$pod" | sort >in-page
+	sed -n 's/^=item B<--\([a-z-]*\)>/\1/p' "$pod" |
+		sed 's/I<\([^>]*\)>/\1/g' | sort >in-page
 	diff in-help in-page >difference ||
 		complain "$verb: --help (<) and its page (>) differ: $(cat difference)"
 	summary=$(sed -n 2p out)

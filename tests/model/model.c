@@ -485,7 +485,10 @@ static void step_limit(struct tm_model_actor *actor)
 	uint64_t bytes = most - most / 8 * below(actor, 5);
 	int result = tmem_store_set_memory(actor->model->store, bytes);
 
-	MUST(actor, !result || result == -EBUSY);
+	if (bytes < TMEM_MEMORY_MIN)
+		MUST(actor, result == -EINVAL);
+	else
+		MUST(actor, !result || result == -EBUSY);
 }
 
 static void step_evict(struct tm_model_actor *actor)

@@ -32,7 +32,7 @@
 
 #include <tmem/tmem.h>
 
-#include "pages.h"
+#include "test_pages.h"
 
 #define TM_MODEL_ACTORS_MAX 4
 #define TM_MODEL_CLIENTS 2
