@@ -269,7 +269,6 @@ static void blank(struct tm_plugin_record *record)
 	record->format = 0;
 }
 
-/* From here on the arena is changed. */
 static void free_unused_slots(struct recovery *r)
 {
 	struct tm_superblock *super = r->store->arena.super;
@@ -317,6 +316,7 @@ static void mend_table(struct recovery *r, struct tm_table *table,
 	}
 }
 
+/* From here on the arena is changed. */
 static void mend(struct recovery *r)
 {
 	struct tm_store *store = r->store;
@@ -719,7 +719,6 @@ static int recover(struct recovery *r)
 	err = open_plugins(r);
 	if (err)
 		return err;
-	free_unused_slots(r);
 	mend(r);
 	err = link_clients(r);
 	if (!err)
@@ -734,6 +733,8 @@ static int recover(struct recovery *r)
 	}
 	if (err)
 		return err;
+	/* Only now: pages that died with their pool still named them. */
+	free_unused_slots(r);
 	count_pages(r);
 	drop_empty_objects(r);
 	free_slots(r);
