@@ -73,7 +73,7 @@ struct entry {
 	_Atomic uint8_t tag; /* 1 + heap; read without its lock */
 };
 
-#define LEAF_SHIFT 11u
+#define LEAF_SHIFT 10u
 #define LEAF_FRAMES (1u << LEAF_SHIFT)
 
 struct heap {

@@ -138,7 +138,7 @@ struct heap {
 #define TAG_RUN 1u
 #define TAG_SINGLE (TAG_RUN + KINDS * HEAPS)
 
-#define LEAF_SHIFT 13u
+#define LEAF_SHIFT 12u
 #define LEAF_FRAMES (1u << LEAF_SHIFT)
 
 struct leaf {

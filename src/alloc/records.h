@@ -6,8 +6,8 @@
  * KiB; malloc's overhead and 8-byte pointers between records would cost a
  * tenth of what the whole bookkeeping may cost.
  *
- * The idea: a record is a number of 8-byte units within a slab of 64 KiB, its
- * id is slab << 13 | unit. Free records wait on one list per size; a new one
+ * The idea: a record is a number of 8-byte units within a slab of 32 KiB, its
+ * id is slab << 12 | unit. Free records wait on one list per size; a new one
  * comes from its list, else from the unused end of the newest slab, else from
  * a longer free record, else from a new slab.
  *
@@ -30,9 +30,9 @@
 #include <tmem/plugin.h>
 
 #define TM_RECORDS_UNIT 8
-#define TM_RECORDS_SLAB_UNITS UINT32_C(8192)
+#define TM_RECORDS_SLAB_UNITS UINT32_C(4096)
 #define TM_RECORDS_SLAB_BYTES (TM_RECORDS_SLAB_UNITS * TM_RECORDS_UNIT)
-#define TM_RECORDS_SLAB_SHIFT 13
+#define TM_RECORDS_SLAB_SHIFT 12
 /* Slabs are found through blocks of pointers, made when needed. */
 #define TM_RECORDS_BLOCK UINT32_C(512)
 #define TM_RECORDS_BLOCKS UINT32_C(1024)
