@@ -16,12 +16,13 @@
  *	ZERO	the word is 0				0 bytes
  *	EXACT	it is the dictionary's word		1 byte: which
  *	NEAR	it differs in the low 10 bits only	2 bytes: which, and
- *those NEW	anything else				4 bytes: the word
+ *	NEW	anything else				4 bytes: the word
  *
- * The compressed form is all tags, four to a byte, then the bytes of each
- * word in turn, then the page's last 0 to 3 bytes if n is no multiple of 4.
+ * The compressed form is n in two bytes, so that it is of exactly one length;
+ * all tags, four to a byte; the bytes of each word in turn; and the page's last
+ * 0 to 3 bytes if n is no multiple of 4.
  *
- * Bound: when all words are NEW, a page grows by its tags, n / 16.
+ * Bound: when all words are NEW, a page grows by its tags, n / 16, and 2 bytes.
  *
  * To make a codec of your own, copy this folder and begin at the bottom: the
  * table is what tmem sees. The promises are in <tmem/codec.h>, with advice in
@@ -41,6 +42,9 @@ enum tag {
 	TAG_NEAR,
 	TAG_NEW,
 };
+
+/* Before the tags: n. */
+#define HEAD 2
 
 #define LOW_BITS 10
 #define LOW_MASK ((1u << LOW_BITS) - 1)
@@ -105,23 +109,25 @@ static size_t compress_page(void *context_in, const void *src_in, size_t n,
 	struct context *context = context_in;
 	const uint8_t *src = src_in;
 	size_t words = n / 4, tags = (words + 3) / 4;
-	uint8_t *tag = dst, *out = tag + tags;
+	uint8_t *form = dst, *tag = form + HEAD, *out = tag + tags;
 
 	if (flags)
 		return 0;
 	memset(context, 0, sizeof(*context));
+	form[0] = (uint8_t)n;
+	form[1] = (uint8_t)(n >> 8);
 	memset(tag, 0, tags);
 	for (size_t i = 0; i < words; i++) {
 		tag[i / 4] |=
 			(uint8_t)(pack(context, word_read(src + 4 * i), &out)
 				  << i % 4 * 2);
 		/* Stopping early is allowed, and cheap here. */
-		if ((size_t)(out - tag) > limit)
+		if ((size_t)(out - form) > limit)
 			return 0;
 	}
 	memcpy(out, src + 4 * words, n % 4);
 	out += n % 4;
-	return (size_t)(out - tag) <= limit ? (size_t)(out - tag) : 0;
+	return (size_t)(out - form) <= limit ? (size_t)(out - form) : 0;
 }
 
 /*
@@ -164,13 +170,17 @@ static int decompress_page(void *context_in, const void *src, size_t len,
 {
 	struct context *context = context_in;
 	size_t words = n / 4, tags = (words + 3) / 4;
-	const uint8_t *tag = src, *in = tag + tags, *end = tag + len;
+	const uint8_t *form = src, *end = form + len;
+	const uint8_t *tag, *in;
 	uint8_t *dst = dst_in;
 	uint32_t word;
 	int taken;
 
-	if (flags || len < tags)
+	if (flags || len < HEAD + tags ||
+	    (form[0] | (size_t)form[1] << 8) != (n & 0xffff))
 		return -EBADMSG;
+	tag = form + HEAD;
+	in = tag + tags;
 	memset(context, 0, sizeof(*context));
 	for (size_t i = 0; i < words; i++) {
 		taken = unpack(context, (enum tag)(tag[i / 4] >> i % 4 * 2 & 3),
@@ -196,7 +206,7 @@ static const char *library(void)
 
 static size_t bound(size_t n)
 {
-	return n + n / 16 + 4;
+	return n + n / 16 + 4 + HEAD;
 }
 
 /*
