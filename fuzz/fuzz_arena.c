@@ -46,7 +46,7 @@ struct base {
 	struct tmem_plugins *plugins;
 	char path[64];
 	uint8_t *bytes;
-	uint8_t *work;		/* the bytes, patched */
+	uint8_t *work; /* the bytes, patched */
 	size_t size;
 	const struct tm_superblock *super;
 };
@@ -65,16 +65,17 @@ ssize_t getrandom(void *buffer, size_t size, unsigned flags)
 	return (ssize_t)size;
 }
 
-/* --- the base ---------------------------------------------------------------*/
+/* --- the base
+ * ---------------------------------------------------------------*/
 
 static void fill(void *page, int pool, uint64_t oid, uint32_t index)
 {
 	uint8_t *bytes = page;
 
 	for (unsigned i = 0; i < TMEM_PAGE_SIZE; i++)
-		bytes[i] = (uint8_t)(index % 3 == 2 ?
-					     (unsigned)pool + index :
-					     (i * (oid + 3) + index) >> 4);
+		bytes[i] = (uint8_t)(index % 3 == 2
+					     ? (unsigned)pool + index
+					     : (i * (oid + 3) + index) >> 4);
 	/* Some are the same as others. */
 	if (index % 2)
 		memcpy(bytes + 100, &pool, sizeof(pool));
@@ -149,8 +150,8 @@ static void make_base(struct base *base)
 		 (long)getpid());
 	unlink(base->path);
 	MUST(!tmem_plugins_open(NULL, NULL, NULL, &base->plugins));
-	config = config_for(base, TMEM_STORE_DEDUP |
-					  TMEM_STORE_DEDUP_PERSISTENT);
+	config = config_for(base,
+			    TMEM_STORE_DEDUP | TMEM_STORE_DEDUP_PERSISTENT);
 	MUST(!tm_store_open(&config, base->plugins, &store));
 	put_all(attach(store, "alpha"));
 	if (!tm_store_set_allocator(store, "zbud"))
@@ -159,7 +160,8 @@ static void make_base(struct base *base)
 	read_base(base);
 }
 
-/* --- patching ----------------------------------------------------------------*/
+/* --- patching
+ * ----------------------------------------------------------------*/
 
 struct place {
 	uint64_t offset;
@@ -215,8 +217,8 @@ static void *at(const struct base *base, const struct tm_region *region,
 
 static void seal_descriptor(const struct base *base, uint32_t number)
 {
-	struct tm_descriptor *d = at(base, &base->super->descriptors,
-				     sizeof(*d), number);
+	struct tm_descriptor *d =
+		at(base, &base->super->descriptors, sizeof(*d), number);
 	bool is_content = tm_state_kind(d->state) == TM_KIND_CONTENT;
 
 	if (d->state)
@@ -227,24 +229,24 @@ static void seal_descriptor(const struct base *base, uint32_t number)
 					 tm_place_handle(d->place));
 }
 
-static void seal_record(_Atomic uint32_t *state, const void *bytes,
-			size_t size, uint64_t seed)
+static void seal_record(_Atomic uint32_t *state, const void *bytes, size_t size,
+			uint64_t seed)
 {
 	if (*state)
-		*state = tm_record_word(*state & 3,
-					(uint32_t)XXH3_64bits_withSeed(
-						bytes, size, seed));
+		*state = tm_record_word(
+			*state & 3,
+			(uint32_t)XXH3_64bits_withSeed(bytes, size, seed));
 }
 
 static void seal(const struct base *base, unsigned where, uint32_t number)
 {
 	const struct tm_superblock *super = base->super;
-	struct tm_client_record *client = at(base, &super->clients,
-					     sizeof(*client), number % 5);
-	struct tm_pool_record *pool = at(base, &super->pools, sizeof(*pool),
-					 number % 10);
-	struct tm_object_record *object = at(base, &super->objects,
-					     sizeof(*object), number % 24);
+	struct tm_client_record *client =
+		at(base, &super->clients, sizeof(*client), number % 5);
+	struct tm_pool_record *pool =
+		at(base, &super->pools, sizeof(*pool), number % 10);
+	struct tm_object_record *object =
+		at(base, &super->objects, sizeof(*object), number % 24);
 
 	if (where % 6 == 1)
 		seal_record(&client->state, client->name, sizeof(client->name),
@@ -282,8 +284,8 @@ static void patch(const struct base *base, const uint8_t *data, size_t size)
 	if (flags & 1) {
 		struct tm_superblock *super = (void *)base->work;
 
-		super->check = XXH3_64bits(super, offsetof(struct tm_superblock,
-							   check));
+		super->check = XXH3_64bits(
+			super, offsetof(struct tm_superblock, check));
 	}
 }
 
@@ -315,7 +317,8 @@ static bool file_is_work(const struct base *base)
 	return same;
 }
 
-/* --- what is done with it ----------------------------------------------------*/
+/* --- what is done with it
+ * ----------------------------------------------------*/
 
 static void get_all(struct tm_client *client, bool forged)
 {
@@ -326,8 +329,8 @@ static void get_all(struct tm_client *client, bool forged)
 			struct tmem_oid oid = oid_of(o);
 
 			for (uint32_t i = 0; i < PAGES; i++) {
-				int result = tm_get(client, pool, &oid, i, page,
-						    0);
+				int result =
+					tm_get(client, pool, &oid, i, page, 0);
 
 				if (result != TMEM_GET_HIT || forged)
 					continue;
@@ -383,10 +386,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	patch(&base, data, size);
 	write_work(&base);
-	config = config_for(&base, data[0] & 4 ?
-					   TMEM_STORE_DEDUP |
-						   TMEM_STORE_DEDUP_PERSISTENT :
-					   0);
+	config = config_for(&base, data[0] & 4
+					   ? TMEM_STORE_DEDUP |
+						     TMEM_STORE_DEDUP_PERSISTENT
+					   : 0);
 	err = tm_store_open(&config, base.plugins, &store);
 	if (err) {
 		if (err == -EBADMSG || err == -EPROTONOSUPPORT)

@@ -705,6 +705,11 @@ static int restore_tables(struct recovery *r)
 		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
 			      "arena: a table's length is damaged; it was left "
 			      "as it is");
+	else if (err)
+		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+			      "arena: its file system has no room for its "
+			      "tables: %s",
+			      strerror(-err));
 	return err;
 }
 

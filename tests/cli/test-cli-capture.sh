@@ -60,7 +60,9 @@ mkfifo zombie
 perl -e '$| = 1; my $pid = fork; exit unless $pid; print "$pid\n"; sleep 300' >zombie &
 started="$started $!"
 read -r pid <zombie
-sleep 0.1
+while test -e "/proc/$pid" && ! grep -q ') Z ' "/proc/$pid/stat"; do
+	sleep 0.01
+done
 files=$(ls -A)
 expect 1 capture --pid "$pid" --output process
 says "process $pid"

@@ -53,20 +53,20 @@ void crash_fill(void *page, uint32_t content)
 			words[i * 61 + 2] = tm_test_random(&seed);
 		return;
 	default:
-		for (unsigned i = 0; i < TMEM_PAGE_SIZE;
-		     i += 24) {
+		for (unsigned i = 0; i < TMEM_PAGE_SIZE; i += 24) {
 			uint64_t word = tm_test_random(&seed);
 
 			memset(bytes + i, (int)(content & 0x7f),
-			       TMEM_PAGE_SIZE - i < 24 ? TMEM_PAGE_SIZE - i :
-							 24);
+			       TMEM_PAGE_SIZE - i < 24 ? TMEM_PAGE_SIZE - i
+						       : 24);
 			if (i + 8 <= TMEM_PAGE_SIZE)
 				memcpy(bytes + i, &word, 6);
 		}
 	}
 }
 
-/* --- worlds -----------------------------------------------------------------*/
+/* --- worlds
+ * -----------------------------------------------------------------*/
 
 struct world_page *world_at(struct world *world, int client, int pool,
 			    uint64_t oid, uint32_t index)
@@ -120,7 +120,8 @@ struct tm_client *crash_attach(struct tm_store *store, int client, int *result)
 	return out;
 }
 
-/* --- images -----------------------------------------------------------------*/
+/* --- images
+ * -----------------------------------------------------------------*/
 
 static bool next_extent(int fd, size_t *begin, size_t *end)
 {
@@ -214,7 +215,8 @@ bool crash_path(char *path, size_t size, const char *what)
 	return true;
 }
 
-/* --- comparing --------------------------------------------------------------*/
+/* --- comparing
+ * --------------------------------------------------------------*/
 
 struct view {
 	struct tm_store *store;
@@ -268,16 +270,16 @@ static void look_at_clients(struct view *view)
 		     view->after->client[c] == result,
 		     "a client is there or not, wrongly", &where);
 		for (int p = 0; p < POOLS; p++) {
-			struct tmem_pool_info info = {
-				.struct_size = sizeof(info) };
+			struct tmem_pool_info info = { .struct_size =
+							       sizeof(info) };
 			bool is_there =
 				view->client[c] &&
 				!tm_pool_get_info(view->client[c], p, &info);
 
 			where.pool = p;
 			fact(view,
-			     view->before && view->before->pool[c][p] ==
-						     is_there,
+			     view->before &&
+				     view->before->pool[c][p] == is_there,
 			     view->after->pool[c][p] == is_there,
 			     "a pool is there or not, wrongly", &where);
 		}
@@ -310,13 +312,13 @@ static void look_at_page(struct view *view, uint32_t i)
 	uint64_t bytes[TMEM_PAGE_SIZE / 8];
 	struct tmem_oid oid = crash_oid(page->oid);
 	struct tm_client *client = view->client[page->client];
-	int result = client ? tm_get(client, page->pool, &oid, page->index,
-				     bytes, 0) :
-			      -ENOENT;
+	int result =
+		client ? tm_get(client, page->pool, &oid, page->index, bytes, 0)
+		       : -ENOENT;
 
 	if (result == -ENOENT || result == TMEM_GET_MISS) {
-		fact(view, before == ABSENT, after == ABSENT,
-		     "a page is lost", page);
+		fact(view, before == ABSENT, after == ABSENT, "a page is lost",
+		     page);
 		return;
 	}
 	if (result != TMEM_GET_HIT) {
@@ -337,14 +339,14 @@ static void look_at_pages(struct view *view)
 	/* Nothing but what was looked at may be there. */
 	for (int c = 0; c < CLIENTS; c++) {
 		for (int p = 0; p < POOLS; p++) {
-			struct tmem_pool_info info = {
-				.struct_size = sizeof(info) };
+			struct tmem_pool_info info = { .struct_size =
+							       sizeof(info) };
 
 			if (view->client[c] &&
 			    !tm_pool_get_info(view->client[c], p, &info) &&
 			    info.pages != view->pages[c][p])
-				complain(view, "a pool has more pages", c, p,
-					 0, (uint32_t)info.pages);
+				complain(view, "a pool has more pages", c, p, 0,
+					 (uint32_t)info.pages);
 		}
 	}
 }
@@ -415,9 +417,8 @@ static int open_and_look(const char *path,
 }
 
 int crash_verify(const char *path, const struct tmem_store_config *config,
-		 const struct tmem_plugins *plugins,
-		 const struct world *before, const struct world *after,
-		 int *matched)
+		 const struct tmem_plugins *plugins, const struct world *before,
+		 const struct world *after, int *matched)
 {
 	struct view view = { .before = before, .after = after };
 	static struct world settled;

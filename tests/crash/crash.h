@@ -28,10 +28,10 @@
 
 /* Content numbers: their remainder by 4 says what kind of page it is. */
 enum content_kind {
-	CONTENT_TEXT = 0,	/* about 3:1 */
-	CONTENT_SAME = 1,	/* one word, repeated */
-	CONTENT_NOISE = 2,	/* cannot be compressed */
-	CONTENT_SPARSE = 3,	/* about 20:1 */
+	CONTENT_TEXT = 0, /* about 3:1 */
+	CONTENT_SAME = 1, /* one word, repeated */
+	CONTENT_NOISE = 2, /* cannot be compressed */
+	CONTENT_SPARSE = 3, /* about 20:1 */
 };
 
 struct world_page {
@@ -39,7 +39,7 @@ struct world_page {
 	int pool;
 	uint64_t oid;
 	uint32_t index;
-	uint32_t content;	/* or ABSENT */
+	uint32_t content; /* or ABSENT */
 };
 
 /* Persistent things only: nothing else survives. */
@@ -74,8 +74,7 @@ void world_drop_pool(struct world *world, int client, int pool);
 void world_drop_client(struct world *world, int client);
 
 /* Attaches client number @client under its name; its result is stored. */
-struct tm_client *crash_attach(struct tm_store *store, int client,
-			       int *result);
+struct tm_client *crash_attach(struct tm_store *store, int client, int *result);
 
 /* Is the file's content other than the image's? Reads it through @map, a
  * shared mapping of it, and never makes a hole real. */
@@ -92,9 +91,8 @@ void image_free(struct image *image);
  * when it is both.
  */
 int crash_verify(const char *path, const struct tmem_store_config *config,
-		 const struct tmem_plugins *plugins,
-		 const struct world *before, const struct world *after,
-		 int *matched);
+		 const struct tmem_plugins *plugins, const struct world *before,
+		 const struct world *after, int *matched);
 
 /* A name for a file on tmpfs that nobody else uses; false: there is none. */
 bool crash_path(char *path, size_t size, const char *what);

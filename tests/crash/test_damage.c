@@ -43,8 +43,8 @@
 /* Which records stand above a page, in the arena before it was damaged. */
 struct chain {
 	uint32_t descriptor;
-	uint32_t content;	/* 0: not shared */
-	size_t begin, end;	/* its bytes in the file; 0: none */
+	uint32_t content; /* 0: not shared */
+	size_t begin, end; /* its bytes in the file; 0: none */
 };
 
 struct damage {
@@ -56,7 +56,7 @@ struct damage {
 	struct image image;
 	struct tm_superblock super;
 	uint64_t random;
-	uint32_t complaints;	/* lines of errors in the log */
+	uint32_t complaints; /* lines of errors in the log */
 	uint64_t opened, refused, lost, unheard;
 };
 
@@ -70,7 +70,8 @@ static void count_errors(void *opaque, enum tmem_log_level level,
 		printf("  log: %s\n", text);
 }
 
-/* --- the arena ---------------------------------------------------------------*/
+/* --- the arena
+ * ---------------------------------------------------------------*/
 
 static void put(struct damage *d, struct tm_client *client, int c, int pool,
 		uint64_t oid, uint32_t index, uint32_t content)
@@ -94,9 +95,9 @@ static void fill_client(struct damage *d, struct tm_store *store, int c)
 	ck_assert_int_eq(result, 0);
 	d->world.client[c] = true;
 	for (int pool = 0; pool < 2; pool++) {
-		ck_assert_int_eq(tm_pool_create(client, TMEM_POOL_PERSISTENT,
-						NULL),
-				 pool);
+		ck_assert_int_eq(
+			tm_pool_create(client, TMEM_POOL_PERSISTENT, NULL),
+			pool);
 		d->world.pool[c][pool] = true;
 		for (uint64_t oid = 0; oid < 5; oid++)
 			for (uint32_t i = 0; i < 5; i++)
@@ -117,9 +118,8 @@ static void fill_client(struct damage *d, struct tm_store *store, int c)
 static void locate(struct damage *d, const struct tm_store *store,
 		   struct chain *chain)
 {
-	const struct tm_descriptor *page =
-		tm_descriptor(store, chain->content ? chain->content :
-						      chain->descriptor);
+	const struct tm_descriptor *page = tm_descriptor(
+		store, chain->content ? chain->content : chain->descriptor);
 	const uint8_t *bytes;
 
 	if (tm_state_kind(page->state) == TM_KIND_SAME)
@@ -205,12 +205,14 @@ static void make_arena(struct damage *d)
 	take_image(d);
 }
 
-/* --- damaging it -------------------------------------------------------------*/
+/* --- damaging it
+ * -------------------------------------------------------------*/
 
 enum region { SUPERBLOCK, CLIENTS_, POOLS_, OBJECTS, DESCRIPTORS, FRAMES };
 
-static const char *const region_name[] = { "superblock",  "clients", "pools",
-					   "objects", "descriptors", "frames" };
+static const char *const region_name[] = {
+	"superblock", "clients", "pools", "objects", "descriptors", "frames"
+};
 
 static const struct tm_region *region_of(const struct damage *d,
 					 enum region region)
@@ -273,16 +275,15 @@ static bool may_lose(const struct damage *d, uint32_t i, size_t offset)
 static size_t draw_offset(struct damage *d)
 {
 	static const uint32_t in_use[] = { sizeof(struct tm_superblock),
-					   4 * 128, 8 * 32, 24 * 32,
-					   200 * 32 };
+					   4 * 128, 8 * 32, 24 * 32, 200 * 32 };
 	uint32_t what = (uint32_t)(tm_test_random(&d->random) % 16);
 	uint64_t r = tm_test_random(&d->random);
-	enum region region = what < 1 ? SUPERBLOCK :
-			     what < 2 ? CLIENTS_ :
-			     what < 4 ? POOLS_ :
-			     what < 7 ? OBJECTS :
-			     what < 14 ? DESCRIPTORS :
-					 FRAMES;
+	enum region region = what < 1    ? SUPERBLOCK
+			     : what < 2  ? CLIENTS_
+			     : what < 4  ? POOLS_
+			     : what < 7  ? OBJECTS
+			     : what < 14 ? DESCRIPTORS
+					 : FRAMES;
 	uint32_t e;
 
 	if (region == SUPERBLOCK)
@@ -292,11 +293,10 @@ static size_t draw_offset(struct damage *d)
 		       (size_t)(r % in_use[region]);
 	do {
 		e = (uint32_t)(tm_test_random(&d->random) % d->image.extents);
-	} while (d->image.extent[e].end <=
-		 region_of(d, FRAMES)->offset_bytes);
+	} while (d->image.extent[e].end <= region_of(d, FRAMES)->offset_bytes);
 	return d->image.extent[e].begin +
-	       (size_t)(r % (d->image.extent[e].end -
-			     d->image.extent[e].begin));
+	       (size_t)(r %
+			(d->image.extent[e].end - d->image.extent[e].begin));
 }
 
 static void flip(struct damage *d, size_t offset, unsigned bit)
@@ -304,24 +304,25 @@ static void flip(struct damage *d, size_t offset, unsigned bit)
 	d->image.bytes[offset] ^= (uint8_t)(1u << bit);
 }
 
-/* --- looking at it -----------------------------------------------------------*/
+/* --- looking at it
+ * -----------------------------------------------------------*/
 
 struct look {
 	uint32_t lost;
-	uint32_t heard;		/* of these, with an -EBADMSG */
+	uint32_t heard; /* of these, with an -EBADMSG */
 	uint32_t wrong;
-	uint32_t innocent;	/* lost without need */
+	uint32_t innocent; /* lost without need */
 };
 
-static void look_at_page(struct damage *d, struct tm_client *client,
-			 uint32_t i, size_t offset, struct look *look)
+static void look_at_page(struct damage *d, struct tm_client *client, uint32_t i,
+			 size_t offset, struct look *look)
 {
 	const struct world_page *page = &d->world.page[i];
 	struct tmem_oid oid = { { page->oid, 0, 0 } };
 	uint64_t bytes[TMEM_PAGE_SIZE / 8], expected[TMEM_PAGE_SIZE / 8];
-	int result = client ? tm_get(client, page->pool, &oid, page->index,
-				     bytes, 0) :
-			      -ENOENT;
+	int result =
+		client ? tm_get(client, page->pool, &oid, page->index, bytes, 0)
+		       : -ENOENT;
 
 	if (result == TMEM_GET_HIT) {
 		crash_fill(expected, page->content);
@@ -440,12 +441,13 @@ START_TEST(a_flipped_bit_costs_what_it_hits_and_nothing_else)
 		failed++;
 		printf("%s %" PRIu32 ", byte %zu bit %u: %s\n",
 		       region_name[region], number,
-		       region == SUPERBLOCK ?
-			       offset :
-			       (offset - region_of(&d, region)->offset_bytes) %
-				       (region == FRAMES ?
-						TMEM_FRAME_SIZE :
-						record_size(region)),
+		       region == SUPERBLOCK
+			       ? offset
+			       : (offset -
+				  region_of(&d, region)->offset_bytes) %
+					 (region == FRAMES
+						  ? TMEM_FRAME_SIZE
+						  : record_size(region)),
 		       bit, error);
 	}
 	printf("%" PRIu64 " flips: %" PRIu64 " opened, %" PRIu64
@@ -502,7 +504,8 @@ int main(void)
 		return 77;
 	}
 	tcase_set_timeout(tcase, 120);
-	tcase_add_test(tcase, a_flipped_bit_costs_what_it_hits_and_nothing_else);
+	tcase_add_test(tcase,
+		       a_flipped_bit_costs_what_it_hits_and_nothing_else);
 	tcase_add_test(tcase, many_flipped_bits_never_bring_wrong_bytes);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);

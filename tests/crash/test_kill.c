@@ -79,16 +79,16 @@ enum phase {
 };
 
 static const char *const phase_name[PHASES] = {
-	"nothing", "opening",	   "put",	   "get",
-	"get-and-remove", "flush", "flush-object", "pool-destroy",
+	"nothing",        "opening", "put",          "get",
+	"get-and-remove", "flush",   "flush-object", "pool-destroy",
 };
 
 /* What a thread says about itself. */
 struct journal {
 	_Atomic uint32_t phase;
-	_Atomic uint32_t first;		/* pages the operation is about */
+	_Atomic uint32_t first; /* pages the operation is about */
 	_Atomic uint32_t count;
-	_Atomic uint32_t version;	/* what they become; 0: absent */
+	_Atomic uint32_t version; /* what they become; 0: absent */
 	_Atomic uint32_t acknowledged[PAGES];
 	uint32_t next_version;
 	_Atomic uint64_t operations;
@@ -116,12 +116,13 @@ static _Noreturn void give_up(const char *what, int result)
 	_exit(1);
 }
 
-/* --- inside a move -----------------------------------------------------------*/
+/* --- inside a move
+ * -----------------------------------------------------------*/
 
 struct watched {
 	bool is_compacting;
-	uint32_t number;	/* looked at; 0: nothing yet */
-	int slot;		/* 0: none yet, else one more */
+	uint32_t number; /* looked at; 0: nothing yet */
+	int slot; /* 0: none yet, else one more */
 };
 static __thread struct watched watched;
 
@@ -180,11 +181,11 @@ void __wrap_tm_place_free(struct tm_context *context, uint64_t place)
 	}
 }
 
-/* --- contents ----------------------------------------------------------------*/
+/* --- contents
+ * ----------------------------------------------------------------*/
 
 /* Every page says whose it is, but for those that dedup is to find. */
-static void fill(void *page, uint32_t thread, uint32_t number,
-		 uint32_t version)
+static void fill(void *page, uint32_t thread, uint32_t number, uint32_t version)
 {
 	uint32_t name[4] = { 0x7e3a11, thread, number, version };
 	uint64_t seed = (uint64_t)version << 32 | number << 1 | thread;
@@ -209,7 +210,8 @@ static int pool_of(uint32_t number)
 	return number < MAIN_PAGES ? POOL_MAIN : POOL_TEMP;
 }
 
-/* --- the child ---------------------------------------------------------------*/
+/* --- the child
+ * ---------------------------------------------------------------*/
 
 struct worker {
 	struct tm_store *store;
@@ -217,7 +219,7 @@ struct worker {
 	struct journal *journal;
 	uint32_t thread;
 	uint64_t random;
-	uint32_t cached[CACHE_PAGES];	/* version; 0: none */
+	uint32_t cached[CACHE_PAGES]; /* version; 0: none */
 	uint64_t page[TMEM_PAGE_SIZE / 8];
 	uint64_t answer[TMEM_PAGE_SIZE / 8];
 };
@@ -328,9 +330,9 @@ static void do_cache(struct worker *w, uint32_t number)
 		fill(w->page, w->thread, number, ++w->journal->next_version);
 		result = tm_put(w->client, POOL_CACHE, &oid, number % 64,
 				w->page, 0);
-		w->cached[number] = result == TMEM_PUT_STORED ?
-					    w->journal->next_version :
-					    0;
+		w->cached[number] = result == TMEM_PUT_STORED
+					    ? w->journal->next_version
+					    : 0;
 		return;
 	}
 	result = tm_get(w->client, POOL_CACHE, &oid, number % 64, w->answer, 0);
@@ -338,7 +340,8 @@ static void do_cache(struct worker *w, uint32_t number)
 		fill(w->page, w->thread, number, w->cached[number]);
 		if (!w->cached[number] ||
 		    memcmp(w->page, w->answer, TMEM_PAGE_SIZE))
-			give_up("an ephemeral page is stale or somebody else's", 0);
+			give_up("an ephemeral page is stale or somebody else's",
+				0);
 	}
 	w->cached[number] = 0;
 }
@@ -460,15 +463,16 @@ static _Noreturn void live(const struct tmem_store_config *config,
 	}
 }
 
-/* --- the parent --------------------------------------------------------------*/
+/* --- the parent
+ * --------------------------------------------------------------*/
 
 struct tally {
 	uint64_t rounds;
 	uint64_t kills[PHASES];
 	uint64_t kills_moving;
 	uint64_t pages;
-	uint64_t undecided;	/* pages of operations under way */
-	uint64_t done;		/* of these, as after it */
+	uint64_t undecided; /* pages of operations under way */
+	uint64_t done; /* of these, as after it */
 	uint64_t moves;
 	uint64_t evictions;
 	uint64_t operations;
@@ -511,8 +515,8 @@ static struct found look(struct tm_client *client, uint32_t thread,
 {
 	uint64_t page[TMEM_PAGE_SIZE / 8];
 	struct tmem_oid oid = oid_of(number);
-	int result = tm_get(client, pool_of(number), &oid, number % OBJECT,
-			    page, 0);
+	int result =
+		tm_get(client, pool_of(number), &oid, number % OBJECT, page, 0);
 
 	if (result == TMEM_GET_HIT)
 		return (struct found){
@@ -579,9 +583,8 @@ static void verify(const struct tmem_store_config *config,
 		verify_thread(client, i, tally);
 		tm_client_detach(client);
 	}
-	ck_assert_msg(!tm_store_check(store), "round %" PRIu64
-					      ": the sums are wrong",
-		      tally->rounds);
+	ck_assert_msg(!tm_store_check(store),
+		      "round %" PRIu64 ": the sums are wrong", tally->rounds);
 	tm_store_close(store);
 }
 
@@ -742,10 +745,10 @@ START_TEST(acknowledged_pages_survive_kill_9)
 	while (now_ms() < end_ms ||
 	       (is_missing(&tally) && now_ms() < end_ms + 3 * span_ms)) {
 		/* With dedup and without, on the same arena. */
-		config.flags = tally.rounds / 4 % 2 ?
-				       TMEM_STORE_DEDUP |
-					       TMEM_STORE_DEDUP_PERSISTENT :
-				       0;
+		config.flags =
+			tally.rounds / 4 % 2
+				? TMEM_STORE_DEDUP | TMEM_STORE_DEDUP_PERSISTENT
+				: 0;
 		run_round(&config, plugins, &random, &tally);
 	}
 	for (unsigned i = 0; i < THREADS; i++)

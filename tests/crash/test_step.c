@@ -82,11 +82,12 @@ struct step_case {
 	uint64_t memory_bytes;
 	uint64_t flags;
 	const char *codec;
-	const char *needs;	/* a codec that may not be there */
-	bool moves;	/* must move at least one object */
+	const char *needs; /* a codec that may not be there */
+	bool moves; /* must move at least one object */
 };
 
-/* --- setting up, in the child ------------------------------------------------*/
+/* --- setting up, in the child
+ * ------------------------------------------------*/
 
 static void must(bool ok, const char *what)
 {
@@ -163,7 +164,8 @@ static void setup_usual(struct scene *scene)
 		;
 }
 
-/* --- the operations ----------------------------------------------------------*/
+/* --- the operations
+ * ----------------------------------------------------------*/
 
 static int act_put_text(struct scene *scene)
 {
@@ -289,8 +291,7 @@ static int act_get_remove(struct scene *scene)
 
 	if (result != TMEM_GET_HIT)
 		return result;
-	return memcmp(scene->page, scene->answer, TMEM_PAGE_SIZE) ? -1 :
-								    result;
+	return memcmp(scene->page, scene->answer, TMEM_PAGE_SIZE) ? -1 : result;
 }
 
 static void setup_get_remove(struct scene *scene)
@@ -671,60 +672,86 @@ static void setup_left(struct scene *scene)
 	scene->store = NULL;
 }
 
-#define CASE(name_, setup_, act_, expected_, after_, ...)                  \
-	{ .name = name_, .setup = setup_, .act = act_,                    \
-	  .expected = expected_, .after = after_, __VA_ARGS__ }
+#define CASE(name_, setup_, act_, expected_, after_, ...)                      \
+	{                                                                      \
+		.name = name_, .setup = setup_, .act = act_,                   \
+		.expected = expected_, .after = after_, __VA_ARGS__            \
+	}
 #define DEDUP .flags = TMEM_STORE_DEDUP | TMEM_STORE_DEDUP_PERSISTENT
 
 static const struct step_case cases[] = {
 	CASE("put-first", setup_put_text, act_put_text, 1, after_put_text),
 	CASE("put-first-of-all", setup_fresh, act_put_text, 1, after_put_text),
-	CASE("put-same-filled", setup_put_same, act_put_text, 1, after_put_same),
-	CASE("put-incompressible", setup_put_raw, act_put_text, 1, after_put_raw),
+	CASE("put-same-filled", setup_put_same, act_put_text, 1,
+	     after_put_same),
+	CASE("put-incompressible", setup_put_raw, act_put_text, 1,
+	     after_put_raw),
 	CASE("put-evicting", setup_evicting, act_put_text, 1, after_put_raw),
-	CASE("put-in-slot-of-dead-object", setup_reuse, act_put_text, 1, after_put_text),
+	CASE("put-in-slot-of-dead-object", setup_reuse, act_put_text, 1,
+	     after_put_text),
 	CASE("put-over", setup_put_text, act_put_over, 1, after_over_text),
-	CASE("put-over-same-filled", setup_put_same, act_put_over, 1, after_over_same),
-	CASE("put-over-incompressible", setup_put_raw, act_put_over, 1, after_over_raw),
-	CASE("put-over-generation-wraps", setup_over_wrap, act_put_over, 1, after_over_text),
-	CASE("put-over-refused-by-cap", setup_over_cap, act_put_over, 0, after_over_refused),
-	CASE("put-over-refused-frozen", setup_over_frozen, act_put_over, 0, after_over_refused),
-	CASE("put-over-refused-full", setup_over_full, act_put_over, 0, after_over_refused),
-	CASE("put-over-other-codec", setup_over_none, act_put_over, 1, after_over_text),
-	CASE("put-over-codec-in-a-module", setup_over_lzo, act_put_over, 1, after_over_text, .memory_bytes = MEDIUM,
-	     .needs = "lzo"),
-	CASE("put-over-other-allocator", setup_over_zbud, act_put_over, 1, after_over_text),
+	CASE("put-over-same-filled", setup_put_same, act_put_over, 1,
+	     after_over_same),
+	CASE("put-over-incompressible", setup_put_raw, act_put_over, 1,
+	     after_over_raw),
+	CASE("put-over-generation-wraps", setup_over_wrap, act_put_over, 1,
+	     after_over_text),
+	CASE("put-over-refused-by-cap", setup_over_cap, act_put_over, 0,
+	     after_over_refused),
+	CASE("put-over-refused-frozen", setup_over_frozen, act_put_over, 0,
+	     after_over_refused),
+	CASE("put-over-refused-full", setup_over_full, act_put_over, 0,
+	     after_over_refused),
+	CASE("put-over-other-codec", setup_over_none, act_put_over, 1,
+	     after_over_text),
+	CASE("put-over-codec-in-a-module", setup_over_lzo, act_put_over, 1,
+	     after_over_text, .memory_bytes = MEDIUM, .needs = "lzo"),
+	CASE("put-over-other-allocator", setup_over_zbud, act_put_over, 1,
+	     after_over_text),
 	CASE("get", setup_usual, act_get, 1, after_nothing),
-	CASE("get-and-remove", setup_get_remove, act_get_remove, 1, after_over_refused),
+	CASE("get-and-remove", setup_get_remove, act_get_remove, 1,
+	     after_over_refused),
 	CASE("flush-page", setup_usual, act_flush_page, 1, after_over_refused),
-	CASE("flush-last-page", setup_usual, act_flush_last, 1, after_flush_last),
-	CASE("flush-object", setup_usual, act_flush_object, 1, after_flush_object),
+	CASE("flush-last-page", setup_usual, act_flush_last, 1,
+	     after_flush_last),
+	CASE("flush-object", setup_usual, act_flush_object, 1,
+	     after_flush_object),
 	CASE("pool-create", setup_usual, act_pool_create, 2, after_pool_2),
-	CASE("pool-create-again", setup_pool_again, act_pool_create, 0, after_pool_0),
-	CASE("pool-destroy", setup_usual, act_pool_destroy, 0, after_pool_destroy),
+	CASE("pool-create-again", setup_pool_again, act_pool_create, 0,
+	     after_pool_0),
+	CASE("pool-destroy", setup_usual, act_pool_destroy, 0,
+	     after_pool_destroy),
 	CASE("pool-reap", setup_reap_pool, act_steps, 0, after_nothing),
 	CASE("client-attach", setup_usual, act_attach, 0, after_attach),
-	CASE("client-attach-again", setup_attach_ended, act_attach_ended, 0, after_attach_ended),
-	CASE("client-destroy", setup_usual, act_client_destroy, 0, after_client_destroy),
+	CASE("client-attach-again", setup_attach_ended, act_attach_ended, 0,
+	     after_attach_ended),
+	CASE("client-destroy", setup_usual, act_client_destroy, 0,
+	     after_client_destroy),
 	CASE("client-reap", setup_reap_client, act_steps, 0, after_nothing),
 	CASE("move", setup_sparse, act_steps, 0, after_nothing,
 	     .memory_bytes = MEDIUM, .moves = true),
 	CASE("codec-switch", setup_usual, act_set_codec, 0, after_nothing),
-	CASE("codec-switch-to-module", setup_usual, act_set_other_codec, 0, after_nothing, .memory_bytes = MEDIUM,
-	     .needs = "lzo"),
-	CASE("allocator-switch", setup_usual, act_set_allocator, 0, after_nothing),
+	CASE("codec-switch-to-module", setup_usual, act_set_other_codec, 0,
+	     after_nothing, .memory_bytes = MEDIUM, .needs = "lzo"),
+	CASE("allocator-switch", setup_usual, act_set_allocator, 0,
+	     after_nothing),
 	CASE("dedup-first", setup_share, act_put_twin, 1, after_twin, DEDUP),
-	CASE("dedup-more", setup_shared, act_put_triplet, 1, after_triplet, DEDUP),
-	CASE("dedup-flush", setup_shared, act_flush_twin, 1, after_flush_twin, DEDUP),
-	CASE("dedup-flush-last", setup_single_link, act_flush_twin, 1, after_flush_twin, DEDUP),
-	CASE("dedup-over-link", setup_over_link, act_over_link, 1, after_over_link, DEDUP),
-	CASE("dedup-move", setup_sparse_shared, act_steps, 0, after_nothing, DEDUP,
-	     .memory_bytes = MEDIUM, .moves = true),
+	CASE("dedup-more", setup_shared, act_put_triplet, 1, after_triplet,
+	     DEDUP),
+	CASE("dedup-flush", setup_shared, act_flush_twin, 1, after_flush_twin,
+	     DEDUP),
+	CASE("dedup-flush-last", setup_single_link, act_flush_twin, 1,
+	     after_flush_twin, DEDUP),
+	CASE("dedup-over-link", setup_over_link, act_over_link, 1,
+	     after_over_link, DEDUP),
+	CASE("dedup-move", setup_sparse_shared, act_steps, 0, after_nothing,
+	     DEDUP, .memory_bytes = MEDIUM, .moves = true),
 	CASE("open-new", setup_no_store, act_open, 0, after_nothing),
 	CASE("open-recovering", setup_left, act_open, 0, after_nothing),
 };
 
-/* --- the child ---------------------------------------------------------------*/
+/* --- the child
+ * ---------------------------------------------------------------*/
 
 static _Noreturn void play(struct scene *scene, const struct step_case *c)
 {
@@ -757,7 +784,8 @@ static _Noreturn void play(struct scene *scene, const struct step_case *c)
 	_exit(0);
 }
 
-/* --- the parent --------------------------------------------------------------*/
+/* --- the parent
+ * --------------------------------------------------------------*/
 
 struct watch {
 	const struct step_case *step_case;
@@ -785,8 +813,8 @@ static bool watch_arena(struct watch *watch)
 		return false;
 	ck_assert_int_eq(fstat(watch->fd, &st), 0);
 	watch->size = (size_t)st.st_size;
-	watch->map = mmap(NULL, watch->size, PROT_READ, MAP_SHARED, watch->fd,
-			  0);
+	watch->map =
+		mmap(NULL, watch->size, PROT_READ, MAP_SHARED, watch->fd, 0);
 	ck_assert_ptr_ne(watch->map, MAP_FAILED);
 	return true;
 }
@@ -810,9 +838,9 @@ static void verify(struct watch *watch)
 	watch->by_match[matched]++;
 	if (watch->is_verbose)
 		printf("  instruction %" PRIu64 ": %s\n", watch->steps,
-		       matched == 1 ? "before" :
-		       matched == 2 ? "after" :
-				      "both");
+		       matched == 1   ? "before"
+		       : matched == 2 ? "after"
+				      : "both");
 }
 
 /* The child, after its next instruction; false: it has stopped by itself. */
@@ -864,7 +892,7 @@ static void run_case(const struct step_case *c,
 	struct shared *shared =
 		mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	
+
 	struct tmem_store_config config = {
 		.struct_size = sizeof(config),
 		.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS | c->flags,
@@ -895,7 +923,6 @@ static void run_case(const struct step_case *c,
 				       .plugins = plugins,
 				       .config = config };
 
-	
 		play(&scene, c);
 	}
 	ck_assert_int_eq(waitpid(child, &status, __WALL), child);
@@ -908,9 +935,8 @@ static void run_case(const struct step_case *c,
 	waitpid(child, &status, __WALL);
 	kill(child, SIGKILL);
 	waitpid(child, &status, __WALL);
-	printf("%-28s %7" PRIu64 " instructions, %5" PRIu64
-	       " images: %" PRIu64 " before, %" PRIu64 " after, %" PRIu64
-	       " both\n",
+	printf("%-28s %7" PRIu64 " instructions, %5" PRIu64 " images: %" PRIu64
+	       " before, %" PRIu64 " after, %" PRIu64 " both\n",
 	       c->name, watch.steps, watch.images, watch.by_match[1],
 	       watch.by_match[2], watch.by_match[3]);
 	fflush(stdout);

@@ -63,8 +63,8 @@ START_TEST(a_full_store_takes_new_clients_and_pools)
 
 		snprintf(name, sizeof(name), "next%d", i);
 		other = attach(store, name);
-		ck_assert_int_eq(tmem_pool_create(other, TMEM_POOL_PERSISTENT,
-						  NULL), 0);
+		ck_assert_int_eq(
+			tmem_pool_create(other, TMEM_POOL_PERSISTENT, NULL), 0);
 		tmem_client_detach(other);
 		fill_with_ephemeral(client, pool);
 	}

@@ -32,7 +32,7 @@
 
 static char folder[64];
 static char path[96];
-static char said[4096];	/* every line of the log since it was emptied */
+static char said[4096]; /* every line of the log since it was emptied */
 
 static void hear(void *opaque, enum tmem_log_level level, const char *text)
 {
@@ -185,8 +185,8 @@ static void patch(size_t offset, const void *bytes, size_t size, bool seal)
 	ck_assert_int_eq(pread(fd, &super, sizeof(super), 0), sizeof(super));
 	memcpy((char *)&super + offset, bytes, size);
 	if (seal)
-		super.check = XXH3_64bits(&super, offsetof(struct tm_superblock,
-							   check));
+		super.check = XXH3_64bits(
+			&super, offsetof(struct tm_superblock, check));
 	ck_assert_int_eq(pwrite(fd, &super, sizeof(super), 0), sizeof(super));
 	close(fd);
 }
@@ -311,8 +311,7 @@ START_TEST(something_else_is_refused)
 
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address,
-			      sizeof(address)),
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)),
 			 0);
 	ck_assert_int_lt(try_open(&store), 0);
 	ck_assert_ptr_nonnull(strstr(said, path));
@@ -359,8 +358,8 @@ START_TEST(unreadable_arena_is_refused)
 		/* Root reads everything. */
 		if (!getuid() && (chmod(folder, 0755) || setuid(65534)))
 			_exit(2);
-		_exit(try_open(&store) == -EACCES && strstr(said, path) ? 0 :
-									   1);
+		_exit(try_open(&store) == -EACCES && strstr(said, path) ? 0
+									: 1);
 	}
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
@@ -424,7 +423,8 @@ START_TEST(arena_is_not_opened_beyond_what_it_was_made_for)
 }
 END_TEST
 
-/* --- file systems that are too small ----------------------------------------*/
+/* --- file systems that are too small
+ * ----------------------------------------*/
 
 /* A tmpfs of @kib in the folder; false, with a reason, when we may not. */
 static bool mount_small(unsigned kib)
