@@ -7,6 +7,8 @@
  */
 #include <config.h>
 
+#include <pthread.h>
+
 #include "test_store.h"
 
 #define PERSISTENT TMEM_POOL_PERSISTENT
@@ -94,6 +96,51 @@ START_TEST(a_miss_lasts_until_the_next_put)
 				 TMEM_GET_MISS);
 	}
 	ck_assert_uint_eq(tm_test_counts(t.client).gets_missed, 6);
+	tm_test_end(&t);
+}
+END_TEST
+
+struct reader {
+	struct tm_test_store *t;
+	int pool;
+	uint32_t index;
+	unsigned misses;
+};
+
+static void *read_often(void *opaque)
+{
+	struct reader *reader = opaque;
+	struct tmem_oid oid = tm_oid(1);
+	uint8_t page[TMEM_PAGE_SIZE];
+
+	for (int i = 0; i < 100000; i++)
+		reader->misses += tmem_get(reader->t->client, reader->pool,
+					   &oid, reader->index, page,
+					   0) != TMEM_GET_HIT;
+	return NULL;
+}
+
+/* Pages of one slice have one lock: somebody always has to wait. */
+START_TEST(a_get_that_has_to_wait_does_not_miss)
+{
+	struct reader readers[4];
+	pthread_t threads[4];
+	struct tm_test_store t;
+	int pool;
+
+	begin(&t, _i);
+	pool = tm_test_pool(t.client, PERSISTENT);
+	for (uint32_t i = 0; i < 4; i++) {
+		tm_test_put(t.client, pool, 1, i, TM_PAGE_SAME, i);
+		readers[i] = (struct reader){ &t, pool, i, 0 };
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, read_often,
+						&readers[i]),
+				 0);
+	}
+	for (uint32_t i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		ck_assert_uint_eq(readers[i].misses, 0);
+	}
 	tm_test_end(&t);
 }
 END_TEST
@@ -714,6 +761,7 @@ int main(void)
 	ADD(put_get_returns_every_byte);
 	ADD(put_put_get_never_returns_first);
 	ADD(a_miss_lasts_until_the_next_put);
+	ADD(a_get_that_has_to_wait_does_not_miss);
 	ADD(get_from_private_ephemeral_removes);
 	ADD(persistent_get_repeats);
 	ADD(shared_pool_get_repeats);
