@@ -119,9 +119,14 @@ struct tm_client *tm_quota_victim(struct tm_store *store,
 	double all_bytes = 1, all_weights = (double)store->weight_sum;
 	struct tm_client *victim = NULL;
 
-	for (uint32_t i = 1; i < store->client_high; i++)
-		if (store->clients[i])
-			all_bytes += (double)store->clients[i]->ephemeral_bytes;
+	/* Each slot is read once: its client may be reaped in between, but goes
+	 * on existing until the caller has left. */
+	for (uint32_t i = 1; i < store->client_high; i++) {
+		const struct tm_client *c = store->clients[i];
+
+		if (c)
+			all_bytes += (double)c->ephemeral_bytes;
+	}
 	for (uint32_t i = 1; i < store->client_high; i++) {
 		struct tm_client *c = store->clients[i];
 
