@@ -118,10 +118,10 @@ static int add_client(struct replay *replay, enum kind kind, const char *option,
 	snprintf(c->name, sizeof(c->name), "%zu:%s", replay->count + 1,
 		 c->source);
 	c->config.name = c->name;
+	replay->count++;
 	while ((word = strsep(&copy, ",")))
 		if (set_attribute(c, option, word))
 			return -EINVAL;
-	replay->count++;
 	return 0;
 }
 
