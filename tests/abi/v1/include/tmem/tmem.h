@@ -717,14 +717,15 @@ int tmem_boot_parse(struct tmem_boot *boot, const char *words, char *error,
  *	if it is there
  * @words: the last word, as from --boot; NULL: none
  * @sources: TMEM_BOOT_KERNEL: the words of /proc/cmdline that begin with
- *	`tmem` or `no-tmem` count too
+ *	`tmem` or `no-tmem`, but not with `tmem.`, count too
  * @error: as tmem_boot_parse(); names the source as well
  * @error_size: bytes at @error
  *
  * The order: @file, the kernel command line, the environment variable
  * TMEM_BOOT, @words.
  *
- * Return: 0, -EINVAL, or an error of opening @file when one was named.
+ * Return: 0, -EINVAL, or why a source could not be read; that @file is not
+ * there is an error when it was named. On error @boot is as before the call.
  */
 int tmem_boot_load(struct tmem_boot *boot, const char *file, const char *words,
 		   uint32_t sources, char *error, size_t error_size);
@@ -732,7 +733,9 @@ int tmem_boot_load(struct tmem_boot *boot, const char *file, const char *words,
 /**
  * tmem_boot_apply() - write the options into a store's configuration
  * @boot: the options; must outlive the tmem_store_open() call
- * @config: codec, allocator, flags and (when given) memory_bytes are set
+ * @config: codec, allocator, the flags that the options decide (DISABLED,
+ *	DEDUP, SHARED_OPEN) and (when given) memory_bytes are set; its log is
+ *	told when an option changes nothing
  * @codec: room for "NAME:LEVEL" that @config will point to
  * @codec_size: bytes at @codec, 32 are enough
  */
