@@ -278,10 +278,15 @@ void tm_content_unlink(struct tm_context *context, uint32_t number)
 {
 	struct tm_store *store = context->store;
 	struct tm_descriptor *content = tm_descriptor(store, number);
-	struct tm_dedup_group *group = group_of(store, content);
+	struct tm_dedup_group *group;
 	uint64_t place = 0;
 	bool is_last;
 
+	/* A link whose record is damaged may lead anywhere. */
+	if (!number || number >= store->descriptor_table.capacity ||
+	    tm_state_kind(content->state) != TM_KIND_CONTENT)
+		return;
+	group = group_of(store, content);
 	tm_lock_acquire(&group->lock);
 	is_last = --content->index == 0;
 	if (is_last) {

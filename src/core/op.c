@@ -469,8 +469,10 @@ int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 /* What a get holds on to: a pinned page. */
 struct pinned {
 	uint32_t number;
+	uint32_t object;
 	uint64_t state;
 	uint64_t place;
+	const void *bytes;	/* of DATA; NULL: its place is damaged */
 	uint32_t check;
 };
 
@@ -487,8 +489,7 @@ static int decode_data(struct page_op *op, const struct pinned *pinned,
 {
 	uint32_t length = tm_state_length(pinned->state);
 	unsigned codec = tm_state_codec(pinned->state);
-	const void *bytes = tm_page_bytes(op->store, pinned->state,
-					  pinned->place);
+	const void *bytes = pinned->bytes;
 
 	if (!bytes ||
 	    tm_page_check(check_seed(op), op->index, pinned->state,
@@ -511,6 +512,7 @@ static int decode_link(struct page_op *op, const struct pinned *pinned,
 	int err;
 
 	shared.place = tm_content_pin(op->store, content);
+	shared.bytes = tm_page_bytes(op->store, pinned->state, shared.place);
 	err = decode_data(op, &shared, page);
 	tm_content_unpin(op->store, content);
 	return err;
@@ -528,8 +530,17 @@ static int decode_same(struct page_op *op, const struct pinned *pinned,
 	return 0;
 }
 
+/* What a record says is believed only under its seal. */
+static bool is_sealed(const struct page_op *op, const struct pinned *pinned)
+{
+	return tm_state_seal(pinned->state, pinned->object, op->index) ==
+	       pinned->state;
+}
+
 static int decode(struct page_op *op, const struct pinned *pinned, void *page)
 {
+	if (!is_sealed(op, pinned))
+		return -EBADMSG;
 	switch (tm_state_kind(pinned->state)) {
 	case TM_KIND_DATA:
 		return decode_data(op, pinned, page);
@@ -552,11 +563,13 @@ static void pin(struct page_op *op, uint32_t number, struct pinned *pinned)
 	pinned->place = atomic_load_explicit(&descriptor->place,
 					     memory_order_relaxed);
 	pinned->check = descriptor->check;
+	pinned->object = descriptor->object;
+	pinned->bytes = NULL;
+	if (tm_state_kind(pinned->state) != TM_KIND_DATA)
+		return;
 	/* What is fetched now is there when the lock is released. */
-	if (tm_state_kind(pinned->state) == TM_KIND_DATA)
-		tm_prefetch_read(tm_page_bytes(op->store, pinned->state,
-					       pinned->place),
-				 tm_state_length(pinned->state));
+	pinned->bytes = tm_page_bytes(op->store, pinned->state, pinned->place);
+	tm_prefetch_read(pinned->bytes, tm_state_length(pinned->state));
 }
 
 /* The page is out of the index and out of all accounts, but pinned. */

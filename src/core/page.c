@@ -208,12 +208,24 @@ bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 	return true;
 }
 
+/* NULL: no place of ours has this form. */
+static struct tm_allocator *allocator_of(const struct tm_store *store,
+					 uint64_t place)
+{
+	if (!tm_place_is_sound(place) || !tm_place_handle(place))
+		return NULL;
+	return store->allocators[tm_place_allocator(place)];
+}
+
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 			  uint64_t place)
 {
-	return tm_allocator_address(
-		store->allocators[tm_place_allocator(place)],
-		tm_place_handle(place), tm_state_length(state));
+	struct tm_allocator *allocator = allocator_of(store, place);
+
+	return allocator ? tm_allocator_address(allocator,
+						tm_place_handle(place),
+						tm_state_length(state)) :
+			   NULL;
 }
 
 /* Seeded with everything that says whose bytes these are, so that a descriptor
@@ -404,12 +416,17 @@ uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number)
 void tm_place_free(struct tm_context *context, uint64_t place)
 {
 	struct tm_store *store = context->store;
-	uint32_t debt = tm_allocator_free(
-		store->allocators[tm_place_allocator(place)],
-		tm_place_handle(place));
-	uint32_t frees = atomic_load_explicit(&context->frees,
-					      memory_order_relaxed) + 1;
+	struct tm_allocator *allocator = allocator_of(store, place);
+	uint32_t debt, frees;
 
+	if (!allocator) {
+		/* Better to lose this room than to free somebody else's. */
+		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+			      "a damaged record: its page's room is lost");
+		return;
+	}
+	debt = tm_allocator_free(allocator, tm_place_handle(place));
+	frees = atomic_load_explicit(&context->frees, memory_order_relaxed) + 1;
 	atomic_store_explicit(&context->frees, frees, memory_order_relaxed);
 	if (frees % TM_COMPACTION_FREES == 0) {
 		atomic_store_explicit(&store->compaction_due, true,
