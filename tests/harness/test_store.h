@@ -16,6 +16,13 @@
 
 #include <tmem/tmem.h>
 
+/* Whose contexts are small, so that little memory is enough for a store. */
+#ifdef HAVE_LZ4
+#define TM_TEST_SMALL_CODEC "lz4"
+#else
+#define TM_TEST_SMALL_CODEC "none"
+#endif
+
 #include "harness.h"
 #include "test_pages.h"
 

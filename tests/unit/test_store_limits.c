@@ -86,7 +86,7 @@ START_TEST(limit_is_never_exceeded)
 
 		tm_test_init(&t, limits[n]);
 		t.config.allocator = tm_test_allocators[_i];
-		t.config.codec = "lz4";
+		t.config.codec = TM_TEST_SMALL_CODEC;
 		tm_test_open(&t);
 		pools[0] = tm_test_pool(t.client, 0);
 		pools[1] = tm_test_pool(t.client, PERSISTENT);

@@ -710,6 +710,7 @@ static double object_cost(int allocator, uint32_t flags, enum tm_page_kind kind)
 
 	tm_test_init(&t, 64 * TM_MIB);
 	t.config.allocator = tm_test_allocators[allocator];
+	t.config.codec = TM_TEST_SMALL_CODEC;
 	tm_test_open(&t);
 	pool = tm_test_pool(t.client, flags);
 	before = tm_test_stats(t.store).metadata_bytes;
