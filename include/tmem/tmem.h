@@ -24,6 +24,8 @@
  *   TMEM_PUT_UNSTABLE says that it may.
  * - After fork() the child must not use the store: calls there answer
  *   -EOWNERDEAD, and tmem_store_close() only frees the child's own memory.
+ *   A child that neither closes the store nor calls exec keeps an arena file
+ *   locked after its parent's end.
  * - A store that is kept in a file survives its process, `kill -9` included:
  *   whoever opens the file next finds every acknowledged persistent page.
  *   Ephemeral pools do not survive.
@@ -278,7 +280,7 @@ struct tmem_latency {
  * @refused_frozen: the client was frozen
  * @gets: gets that hit
  * @gets_missed: gets that did not
- * @flushes: pages flushed by a flush call
+ * @flushes: pages flushed by tmem_flush_page(); objects are not counted here
  * @duplicates: puts that replaced a page that was there
  * @evicted: ephemeral pages dropped for want of memory
  * @corrupt: pages that failed their check on get and were dropped
