@@ -569,7 +569,8 @@ static void pin(struct page_op *op, uint32_t number, struct pinned *pinned)
 		return;
 	/* What is fetched now is there when the lock is released. */
 	pinned->bytes = tm_page_bytes(op->store, pinned->state, pinned->place);
-	tm_prefetch_read(pinned->bytes, tm_state_length(pinned->state));
+	if (pinned->bytes)
+		tm_prefetch_read(pinned->bytes, tm_state_length(pinned->state));
 }
 
 /* The page is out of the index and out of all accounts, but pinned. */
