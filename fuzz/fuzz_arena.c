@@ -114,7 +114,7 @@ static void put_all(struct tm_client *client)
 	uint64_t page[TMEM_PAGE_SIZE / 8];
 
 	for (int pool = 0; pool < POOLS; pool++) {
-		tm_pool_create(client, TMEM_POOL_PERSISTENT, NULL);
+		tm_pool_create(client, TM_POOL_ANY, TMEM_POOL_PERSISTENT, NULL);
 		for (uint64_t o = 0; o < OBJECTS; o++) {
 			struct tmem_oid oid = oid_of(o);
 

@@ -443,7 +443,8 @@ int tmem_client_destroy(struct tmem_client *client);
  * @frozen: while true every put is refused, dropping an old copy; gets and
  *	flushes go on
  *
- * Return: 0. When it returns after freezing, no put is under way any more.
+ * Return: 0, -EBUSY (not to be thawed: it migrates). When it returns after
+ * freezing, no put is under way any more.
  */
 int tmem_client_set_frozen(struct tmem_client *client, bool frozen);
 
@@ -459,6 +460,84 @@ int tmem_client_set_frozen(struct tmem_client *client, bool frozen);
  */
 int tmem_client_set_shared_auth(struct tmem_client *client,
 				const struct tmem_uuid *uuid, bool allowed);
+
+/**
+ * tmem_client_set_codec() - choose how this client's pages are kept from now on
+ * @client: the client
+ * @codec: as in struct tmem_store_config; NULL: whatever the store uses
+ *
+ * Not kept in the arena.
+ *
+ * Return: as tmem_store_set_codec().
+ */
+int tmem_client_set_codec(struct tmem_client *client, const char *codec);
+
+/**
+ * tmem_client_set_compress() - compress this client's pages, or do not
+ * @client: the client
+ * @compress: true: with the store's codec; false: new pages are stored as they
+ *	are (same-filled ones still take no frame)
+ *
+ * Return: as tmem_store_set_codec().
+ */
+int tmem_client_set_compress(struct tmem_client *client, bool compress);
+
+/**
+ * tmem_client_set_call() - number the next pool_create or pool_destroy
+ * @client: the client; the caller keeps others from making or ending its pools
+ *	until that call is done
+ * @call: rises with every such call; 0: not numbered
+ *
+ * For a transport that cannot know whether a call it has passed on was carried
+ * out before its process died. The number and the pool's id are in the arena
+ * before the pool changes: the same number again has the same effect and the
+ * same answer as once, after a `kill -9` too.
+ *
+ * Return: 0.
+ */
+int tmem_client_set_call(struct tmem_client *client, uint64_t call);
+
+/**
+ * struct tmem_client_info - a client, as its host sees it
+ * @number: of its record; constant while the client exists
+ * @attached: somebody in this process is attached to it
+ * @call: the last number that tmem_client_set_call() brought into effect
+ */
+struct tmem_client_info {
+	size_t struct_size;
+	uint32_t number;
+	uint32_t weight;
+	uint32_t trust_domain;
+	bool attached;
+	bool frozen;
+	bool migrating;
+	bool compress;
+	uint64_t reservation_bytes;
+	uint64_t cap_bytes;
+	uint64_t call;
+	char name[TMEM_CLIENT_NAME_MAX + 1];
+};
+
+/**
+ * tmem_client_get_info() - limits and state
+ * @client: the client
+ * @info: struct_size set by the caller
+ *
+ * Return: 0, -EINVAL.
+ */
+int tmem_client_get_info(struct tmem_client *client,
+			 struct tmem_client_info *info);
+
+/**
+ * tmem_store_walk_clients() - all clients, attached or not
+ * @store: the store
+ * @position: 0 at the beginning; changed
+ * @info: struct_size set by the caller; filled in
+ *
+ * Return: 1 (@info is a client), 0 (there are no more), -EINVAL.
+ */
+int tmem_store_walk_clients(struct tmem_store *store, uint32_t *position,
+			    struct tmem_client_info *info);
 
 /**
  * tmem_client_get_counts() - what this client holds and did
@@ -493,6 +572,20 @@ int tmem_client_get_counts(struct tmem_client *client,
  */
 int tmem_pool_create(struct tmem_client *client, uint32_t flags,
 		     const struct tmem_uuid *uuid);
+
+/**
+ * tmem_pool_create_at() - make a pool with an id that the caller chooses
+ * @client: the client
+ * @pool: 0 to TMEM_POOLS_MAX - 1
+ * @flags: as tmem_pool_create()
+ * @uuid: as tmem_pool_create()
+ *
+ * For bringing back what was saved.
+ *
+ * Return: as tmem_pool_create(); -EEXIST also when the id is taken.
+ */
+int tmem_pool_create_at(struct tmem_client *client, int pool, uint32_t flags,
+			const struct tmem_uuid *uuid);
 
 /**
  * tmem_pool_destroy() - end a pool, or leave a shared one
@@ -600,6 +693,60 @@ int tmem_flush_page(struct tmem_client *client, int pool,
  */
 int tmem_flush_object(struct tmem_client *client, int pool,
 		      const struct tmem_oid *oid);
+
+/* ------------------------------------------------------------------------
+ * Saving and migrating
+ */
+
+/* A page's name within its client. */
+struct tmem_handle {
+	uint32_t pool;
+	uint32_t index;
+	struct tmem_oid oid;
+};
+
+/**
+ * tmem_client_walk() - read the pages of a pool, one by one
+ * @client: the client
+ * @pool: one of its pools
+ * @position: 0 at the beginning; changed
+ * @handle: whose page it is
+ * @page: TMEM_PAGE_SIZE bytes
+ *
+ * In no particular order. While the client is frozen, each page that is there
+ * from beginning to end is met exactly once; otherwise a page that is put
+ * meanwhile may be met twice, or not. Nothing is removed, counted or touched.
+ *
+ * Return: 1 (a page), 0 (there are no more), -ENOENT, or -EBADMSG: a page
+ * failed its check and was dropped; @handle names it, and the walk can go on.
+ */
+int tmem_client_walk(struct tmem_client *client, int pool, uint64_t *position,
+		     struct tmem_handle *handle, void *page);
+
+/**
+ * tmem_client_set_migrating() - log which persistent pages go
+ * @client: the client, frozen
+ * @migrating: true: from now on; false: end of it, and the log is forgotten
+ *
+ * A client that migrates cannot be thawed. The log is charged to the store's
+ * memory, 32 bytes for a page.
+ *
+ * Return: 0, -EBUSY (not frozen, or migrating already), -EOWNERDEAD.
+ */
+int tmem_client_set_migrating(struct tmem_client *client, bool migrating);
+
+/**
+ * tmem_client_next_invalidation() - take the oldest entry out of that log
+ * @client: the client
+ * @handle: a page that has gone since tmem_client_set_migrating()
+ *
+ * Finishes what was flushed by object or pool first.
+ *
+ * Return: 1, 0 (none just now), -EINVAL (not migrating), -ENOMEM (the log did
+ * not fit the store's memory: what was copied so far is of no use).
+ */
+int tmem_client_next_invalidation(struct tmem_client *client,
+				  struct tmem_handle *handle);
 
 /* ------------------------------------------------------------------------
  * Plugins

@@ -29,6 +29,7 @@ struct tm_client *tm_client_make(struct tm_store *store, uint32_t slot)
 		return NULL;
 	client->store = store;
 	client->slot = slot;
+	client->codec = TM_CODEC_OF_STORE;
 	client->record = tm_table_at(&store->client_table, slot);
 	tm_lock_init(&client->lru_lock, TM_RANK_LRU);
 	if (slot >= store->client_high)
@@ -127,6 +128,7 @@ static int make_client(struct tm_store *store,
 		tm_table_give(&store->client_table, &slot, 1);
 		return -ENOMEM;
 	}
+	client->record->call = 0;
 	memset(client->record->name, 0, sizeof(client->record->name));
 	memcpy(client->record->name, config->name, strlen(config->name));
 	set_limits(client, config);
@@ -240,6 +242,7 @@ int tm_client_destroy(struct tm_client *client)
 	if (!tm_is_alive(store))
 		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
+	tm_log_end(client);
 	atomic_store_explicit(&client->record->state,
 			      tm_record_word_dead(client->record->state),
 			      memory_order_release);
@@ -260,9 +263,92 @@ int tm_client_destroy(struct tm_client *client)
 
 int tm_client_set_frozen(struct tm_client *client, bool frozen)
 {
+	struct tm_store *store = client->store;
+	int err = 0;
+
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
+	tm_lock_acquire(&store->control);
+	if (client->log && !frozen)
+		err = -EBUSY;
+	else
+		atomic_store(&client->is_frozen, frozen);
+	tm_lock_release(&store->control);
+	if (!err)
+		tm_quiesce(store);
+	return err;
+}
+
+int tm_client_set_codec(struct tm_client *client, const char *codec)
+{
+	struct tm_store *store = client->store;
+	uint32_t slot = TM_CODEC_OF_STORE;
+	int err = 0;
+
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
+	tm_lock_acquire(&store->control);
+	if (codec)
+		err = tm_codec_slot_open(store, codec, &slot);
+	if (!err)
+		atomic_store(&client->codec, slot);
+	tm_lock_release(&store->control);
+	return err;
+}
+
+int tm_client_set_call(struct tm_client *client, uint64_t call)
+{
 	if (!tm_is_alive(client->store))
 		return -EOWNERDEAD;
-	atomic_store(&client->is_frozen, frozen);
-	tm_quiesce(client->store);
+	tm_lock_acquire(&client->store->control);
+	client->call = call;
+	tm_lock_release(&client->store->control);
 	return 0;
+}
+
+static void get_info(const struct tm_client *client,
+		     struct tmem_client_info *info)
+{
+	info->number = client->slot;
+	info->weight = client->weight;
+	info->trust_domain = client->trust_domain;
+	info->attached = client->is_attached;
+	info->frozen = client->is_frozen;
+	info->migrating = client->log;
+	info->compress = client->codec != 0;
+	info->reservation_bytes = client->reservation_bytes;
+	info->cap_bytes = client->cap_bytes;
+	info->call = tm_call_number(client->record->call);
+	memcpy(info->name, client->record->name, sizeof(info->name));
+}
+
+void tm_client_get_info(struct tm_client *client,
+			struct tmem_client_info *info)
+{
+	if (!tm_is_alive(client->store))
+		return;
+	tm_lock_acquire(&client->store->control);
+	get_info(client, info);
+	tm_lock_release(&client->store->control);
+}
+
+int tm_store_walk_clients(struct tm_store *store, uint32_t *position,
+			  struct tmem_client_info *info)
+{
+	const struct tm_client *client = NULL;
+
+	if (!tm_is_alive(store))
+		return -EOWNERDEAD;
+	tm_lock_acquire(&store->control);
+	if (!*position)
+		*position = 1;
+	while (!client && *position < store->client_high) {
+		client = store->clients[(*position)++];
+		if (client && client->is_dead)
+			client = NULL;
+	}
+	if (client)
+		get_info(client, info);
+	tm_lock_release(&store->control);
+	return client != NULL;
 }

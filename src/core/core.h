@@ -38,8 +38,21 @@ int tm_client_set_frozen(struct tm_client *client, bool frozen);
 int tm_client_set_shared_auth(struct tm_client *client,
 			      const struct tmem_uuid *uuid, bool allowed);
 int tm_client_get_counts(struct tm_client *client, struct tmem_counts *counts);
+int tm_client_set_codec(struct tm_client *client, const char *codec);
+int tm_client_set_call(struct tm_client *client, uint64_t call);
+void tm_client_get_info(struct tm_client *client,
+			struct tmem_client_info *info);
+int tm_store_walk_clients(struct tm_store *store, uint32_t *position,
+			  struct tmem_client_info *info);
+int tm_client_walk(struct tm_client *client, int pool, uint64_t *position,
+		   struct tmem_handle *handle, void *page);
+int tm_client_set_migrating(struct tm_client *client, bool migrating);
+int tm_client_next_invalidation(struct tm_client *client,
+				struct tmem_handle *handle);
 
-int tm_pool_create(struct tm_client *client, uint32_t flags,
+/* The lowest free id. */
+#define TM_POOL_ANY (-1)
+int tm_pool_create(struct tm_client *client, int id, uint32_t flags,
 		   const struct tmem_uuid *uuid);
 int tm_pool_destroy(struct tm_client *client, int id);
 int tm_pool_get_info(struct tm_client *client, int id,

@@ -142,10 +142,28 @@ struct tm_client_record {
 	uint32_t reserved;
 	uint64_t reservation_bytes;
 	uint64_t cap_bytes;
-	uint64_t spare[4];
+	_Atomic uint64_t call;	/* see tm_call_make() */
+	uint64_t spare[3];
 	char name[TMEM_CLIENT_NAME_MAX + 1];
 };
 static_assert(sizeof(struct tm_client_record) == 128, "layout");
+
+/* The last numbered change of a client's pools: which, and of which pool.
+ * Written before the change itself. */
+static inline uint64_t tm_call_make(uint64_t number, int pool)
+{
+	return number << 8 | (uint64_t)pool;
+}
+
+static inline uint64_t tm_call_number(uint64_t call)
+{
+	return call >> 8;
+}
+
+static inline int tm_call_pool(uint64_t call)
+{
+	return (int)(call & 0xff);
+}
 
 struct tm_pool_record {
 	_Atomic uint32_t state;

@@ -189,7 +189,7 @@ static bool is_same_filled(const void *page, uint64_t *word)
 
 static void encode(struct page_op *op, const void *page, struct draft *draft)
 {
-	uint32_t codec = atomic_load_explicit(&op->store->codec,
+	uint32_t codec = atomic_load_explicit(&op->client->codec,
 					      memory_order_acquire);
 	struct tm_codec_context *codec_context;
 	size_t length = 0;
@@ -198,6 +198,9 @@ static void encode(struct page_op *op, const void *page, struct draft *draft)
 		draft->state = tm_state_make(TM_KIND_SAME, 0, 0, 0);
 		return;
 	}
+	if (codec == TM_CODEC_OF_STORE)
+		codec = atomic_load_explicit(&op->store->codec,
+					     memory_order_acquire);
 	codec_context = op->context->codec[codec];
 	if (codec_context)
 		length = tm_codec_compress(codec_context, page, TMEM_PAGE_SIZE,
@@ -700,6 +703,44 @@ int tm_get(struct tm_client *client, int pool, const struct tmem_oid *oid,
 	result = get(&op, page, flags);
 	end(&op);
 	return result;
+}
+
+/* --- walking -------------------------------------------------------------- */
+
+int tm_page_read(struct tm_context *context, struct tm_client *client,
+		 struct tm_pool *pool, uint32_t number,
+		 struct tmem_handle *handle, void *page)
+{
+	struct page_op op = {
+		.context = context,
+		.store = context->store,
+		.client = client,
+		.pool = pool,
+		.oid = &handle->oid,
+	};
+	struct pinned pinned;
+	struct tm_spot spot;
+	int err;
+
+	if (!tm_spot_lock(context, number, &spot))
+		return 0;
+	if (spot.pool != pool || pool->is_dead) {
+		tm_lock_release(&spot.shard->lock);
+		return 0;
+	}
+	handle->oid = spot.oid;
+	handle->index = op.index = spot.descriptor->index;
+	op.hash = spot.hash;
+	op.shard = spot.shard;
+	pin(&op, number, &pinned);
+	tm_lock_release(&spot.shard->lock);
+	err = decode(&op, &pinned, page);
+	if (err)
+		drop(&op, number);
+	tm_page_unpin(context, number, pinned.state);
+	if (err == -EBADMSG)
+		report_corrupt(&op);
+	return err ? err : 1;
 }
 
 /* --- flush ---------------------------------------------------------------- */

@@ -360,6 +360,9 @@ void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,
 	count(context, client, -1, shares);
 	bill(pool, shard, object_of(store, number), client,
 	     shares.billed_bytes);
+	if (!tm_pool_is_ephemeral(pool) &&
+	    atomic_load_explicit(&client->log, memory_order_relaxed))
+		tm_log_gone(context, pool, number);
 	if (tm_pool_is_ephemeral(pool))
 		tm_lru_remove(store, number);
 }
@@ -390,6 +393,9 @@ void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 	count(context, client, -1, shares);
 	atomic_fetch_add(&shard->billed_bytes, shares.billed_bytes);
 	atomic_fetch_add(&pool->credited_bytes, shares.billed_bytes);
+	if (!tm_pool_is_ephemeral(pool) &&
+	    atomic_load_explicit(&client->log, memory_order_relaxed))
+		tm_log_gone(context, pool, number);
 	if (tm_pool_is_ephemeral(pool)) {
 		atomic_fetch_add(&client->ephemeral_bytes,
 				 shares.billed_bytes);

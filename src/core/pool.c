@@ -157,12 +157,43 @@ static struct tm_pool *make_pool(struct tm_client *client, int id,
 	return pool;
 }
 
-static int create(struct tm_client *client, uint32_t flags,
+/* The number that the caller gave this change, once; 0: none. */
+static uint64_t take_call(struct tm_client *client)
+{
+	uint64_t call = client->call;
+
+	client->call = 0;
+	return call;
+}
+
+/* A call that says it is the last one again gets the last one's pool. */
+static bool is_repeated(const struct tm_client *client, uint64_t call, int *id)
+{
+	uint64_t last = client->record->call;
+
+	if (!call || tm_call_number(last) != call)
+		return false;
+	*id = tm_call_pool(last);
+	return true;
+}
+
+static void record_call(struct tm_client *client, uint64_t call, int id)
+{
+	if (call)
+		atomic_store_explicit(&client->record->call,
+				      tm_call_make(call, id),
+				      memory_order_release);
+}
+
+static int create(struct tm_client *client, int id, uint32_t flags,
 		  const struct tmem_uuid *uuid)
 {
+	uint64_t call = take_call(client);
 	struct tm_pool *pool = NULL;
-	int id;
 
+	/* It was made; or the number was written, but the pool was not. */
+	if (is_repeated(client, call, &id) && client->pools[id])
+		return id;
 	if (flags & TMEM_POOL_SHARED) {
 		if (!is_authorised(client, uuid))
 			return -EACCES;
@@ -170,19 +201,25 @@ static int create(struct tm_client *client, uint32_t flags,
 		if (pool && is_member(client, pool))
 			return -EEXIST;
 	}
-	id = lowest_free_id(client);
+	if (id == TM_POOL_ANY)
+		id = lowest_free_id(client);
+	else if (client->pools[id])
+		return -EEXIST;
 	if (id < 0)
 		return id;
+	record_call(client, call, id);
 	if (!pool)
 		pool = make_pool(client, id, flags, uuid);
-	if (!pool)
+	if (!pool) {
+		client->call = call;
 		return -ENOMEM;
+	}
 	pool->members++;
 	atomic_store(&client->pools[id], pool);
 	return id;
 }
 
-int tm_pool_create(struct tm_client *client, uint32_t flags,
+int tm_pool_create(struct tm_client *client, int id, uint32_t flags,
 		   const struct tmem_uuid *uuid)
 {
 	int attempts = TM_WAY_ATTEMPTS;
@@ -198,7 +235,7 @@ int tm_pool_create(struct tm_client *client, uint32_t flags,
 		return -EOWNERDEAD;
 	do {
 		tm_lock_acquire(&client->store->control);
-		result = create(client, flags, uuid);
+		result = create(client, id, flags, uuid);
 		tm_lock_release(&client->store->control);
 	} while (result == -ENOMEM && attempts-- && tm_make_way(client->store));
 	return result;
@@ -254,6 +291,7 @@ int tm_pool_leave(struct tm_client *client, int id)
 
 int tm_pool_destroy(struct tm_client *client, int id)
 {
+	uint64_t call;
 	int err;
 
 	if (id < 0 || id >= TMEM_POOLS_MAX)
@@ -261,7 +299,13 @@ int tm_pool_destroy(struct tm_client *client, int id)
 	if (!tm_is_alive(client->store))
 		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
-	err = tm_pool_leave(client, id);
+	call = take_call(client);
+	if (is_repeated(client, call, &id) && !client->pools[id]) {
+		err = 0;
+	} else {
+		record_call(client, call, id);
+		err = tm_pool_leave(client, id);
+	}
 	tm_lock_release(&client->store->control);
 	if (!err)
 		tm_reap_along(client->store);

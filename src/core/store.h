@@ -135,6 +135,11 @@ enum tm_count {
 	TM_COUNTS
 };
 
+/* Its pages are compressed as the store's are. */
+#define TM_CODEC_OF_STORE UINT32_MAX
+
+struct tm_log;
+
 struct tm_stripe {
 	alignas(TM_CACHE_LINE) _Atomic int64_t count[TM_COUNTS];
 };
@@ -151,12 +156,15 @@ struct tm_client {
 	_Atomic uint64_t reservation_bytes;
 	_Atomic uint64_t cap_bytes;
 	_Atomic bool is_frozen;
+	_Atomic(struct tm_log *) log;	/* not NULL: it migrates */
+	_Atomic uint32_t codec;	/* a slot, or TM_CODEC_OF_STORE */
 	_Atomic bool is_attached;
 	_Atomic bool is_dead;
 	_Atomic(struct tm_pool *) pools[TMEM_POOLS_MAX];
 	/* guarded by store.control */
 	struct tmem_uuid auth[TM_AUTH_MAX];
 	uint32_t auth_count;
+	uint64_t call;		/* number of the next change of its pools */
 
 	alignas(TM_CACHE_LINE) _Atomic int64_t billed_bytes;
 	_Atomic int64_t ephemeral_bytes;	/* of these */
@@ -428,6 +436,15 @@ bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 /* A slice became empty: takes it, and perhaps its object, away. No lock held. */
 void tm_slice_retire(struct tm_context *context, struct tm_pool *pool,
 		     uint64_t hash, const struct tmem_oid *oid, uint32_t high);
+/* Copies page @number when it is @pool's: 1, or 0 when it is not. When it is
+ * damaged it is dropped: -EBADMSG. @handle's pool is not set. (op.c) */
+int tm_page_read(struct tm_context *context, struct tm_client *client,
+		 struct tm_pool *pool, uint32_t number,
+		 struct tmem_handle *handle, void *page);
+/* A persistent page leaves the accounts of an owner who migrates. (migrate.c) */
+void tm_log_gone(struct tm_context *context, struct tm_pool *pool,
+		 uint32_t number);
+void tm_log_end(struct tm_client *client) TM_REQUIRES(client->store->control);
 /* What an object itself is billed to its pool's owner. */
 static inline int64_t tm_object_bill(const struct tm_pool *pool)
 {

@@ -180,3 +180,13 @@ uint64_t tm_table_bytes(struct tm_table *table)
 	tm_lock_release(&table->lock);
 	return bytes;
 }
+
+uint32_t tm_table_end(struct tm_table *table)
+{
+	uint32_t end;
+
+	tm_lock_acquire(&table->lock);
+	end = table->bump;
+	tm_lock_release(&table->lock);
+	return end;
+}

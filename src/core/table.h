@@ -81,6 +81,8 @@ void tm_table_give(struct tm_table *table, const uint32_t *numbers,
  * and charged. Sets *@high to one past the last of them. 0, or -ENOSPC, -EBADMSG
  * (the superblock's number is damaged). */
 int tm_table_restore(struct tm_table *table, uint32_t *high);
+/* One past the highest number that is or was in use. */
+uint32_t tm_table_end(struct tm_table *table);
 
 /* Bytes populated, sidecar included. */
 uint64_t tm_table_bytes(struct tm_table *table);

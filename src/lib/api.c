@@ -16,15 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core.h"
+#include "client.h"
 
 struct tmem_store {
 	struct tm_store *core;	/* NULL: disabled */
 	struct tmem_plugins *plugins;
-};
-
-struct tmem_client {
-	struct tm_client *core;
 };
 
 /* The first versions' sizes: nobody can know less. */
@@ -167,6 +163,80 @@ int tmem_store_get_stats(struct tmem_store *store,
 	return 0;
 }
 
+/* --- the port of an embedded store ------------------------------------------ */
+
+static struct tm_client *core_of(struct tm_port *port)
+{
+	return tm_client_of_port(port)->core;
+}
+
+static int embedded_put(struct tm_port *port, int pool,
+			const struct tmem_oid *oid, uint32_t index,
+			const void *page, uint32_t flags)
+{
+	return tm_put(core_of(port), pool, oid, index, page, flags);
+}
+
+static int embedded_get(struct tm_port *port, int pool,
+			const struct tmem_oid *oid, uint32_t index, void *page,
+			uint32_t flags)
+{
+	return tm_get(core_of(port), pool, oid, index, page, flags);
+}
+
+static int embedded_flush_page(struct tm_port *port, int pool,
+			       const struct tmem_oid *oid, uint32_t index)
+{
+	return tm_flush_page(core_of(port), pool, oid, index);
+}
+
+static int embedded_flush_object(struct tm_port *port, int pool,
+				 const struct tmem_oid *oid)
+{
+	return tm_flush_object(core_of(port), pool, oid);
+}
+
+static int embedded_pool_create(struct tm_port *port, uint32_t flags,
+				const struct tmem_uuid *uuid)
+{
+	return tm_pool_create(core_of(port), TM_POOL_ANY, flags, uuid);
+}
+
+static int embedded_pool_destroy(struct tm_port *port, int pool)
+{
+	return tm_pool_destroy(core_of(port), pool);
+}
+
+static int embedded_pool_get_info(struct tm_port *port, int pool,
+				  struct tmem_pool_info *info)
+{
+	return tm_pool_get_info(core_of(port), pool, info);
+}
+
+static int embedded_get_counts(struct tm_port *port,
+			       struct tmem_counts *counts)
+{
+	return tm_client_get_counts(core_of(port), counts);
+}
+
+static void embedded_close(struct tm_port *port)
+{
+	tm_client_detach(core_of(port));
+	free(tm_client_of_port(port));
+}
+
+static const struct tm_port_ops embedded_ops = {
+	.put = embedded_put,
+	.get = embedded_get,
+	.flush_page = embedded_flush_page,
+	.flush_object = embedded_flush_object,
+	.pool_create = embedded_pool_create,
+	.pool_destroy = embedded_pool_destroy,
+	.pool_get_info = embedded_pool_get_info,
+	.get_counts = embedded_get_counts,
+	.close = embedded_close,
+};
+
 /* --- clients --------------------------------------------------------------- */
 
 void tmem_client_config_init(struct tmem_client_config *config)
@@ -189,6 +259,7 @@ int tmem_client_attach(struct tmem_store *store,
 	client = calloc(1, sizeof(*client));
 	if (!client)
 		return -ENOMEM;
+	client->port.ops = &embedded_ops;
 	result = tm_client_attach(store->core, &known, &client->core);
 	if (result < 0)
 		free(client);
@@ -204,6 +275,8 @@ int tmem_client_set(struct tmem_client *client,
 
 	if (take(&known, sizeof(known), config, CLIENT_CONFIG_SIZE_MIN))
 		return -EINVAL;
+	if (!client->core)
+		return -EOPNOTSUPP;
 	return tm_client_set(client->core, &known);
 }
 
@@ -211,26 +284,32 @@ void tmem_client_detach(struct tmem_client *client)
 {
 	if (!client)
 		return;
-	tm_client_detach(client->core);
-	free(client);
+	client->port.ops->close(&client->port);
 }
 
 int tmem_client_destroy(struct tmem_client *client)
 {
-	int err = tm_client_destroy(client->core);
+	int err;
 
+	if (!client->core)
+		return -EOPNOTSUPP;
+	err = tm_client_destroy(client->core);
 	free(client);
 	return err;
 }
 
 int tmem_client_set_frozen(struct tmem_client *client, bool frozen)
 {
+	if (!client->core)
+		return -EOPNOTSUPP;
 	return tm_client_set_frozen(client->core, frozen);
 }
 
 int tmem_client_set_shared_auth(struct tmem_client *client,
 				const struct tmem_uuid *uuid, bool allowed)
 {
+	if (!client->core)
+		return -EOPNOTSUPP;
 	return tm_client_set_shared_auth(client->core, uuid, allowed);
 }
 
@@ -242,10 +321,82 @@ int tmem_client_get_counts(struct tmem_client *client,
 
 	if (!counts || counts->struct_size < sizeof(all))
 		return -EINVAL;
-	err = tm_client_get_counts(client->core, &all);
+	err = client->port.ops->get_counts(&client->port, &all);
 	if (!err)
 		give(counts, &all, sizeof(all));
 	return err;
+}
+
+int tmem_client_set_codec(struct tmem_client *client, const char *codec)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_client_set_codec(client->core, codec);
+}
+
+int tmem_client_set_compress(struct tmem_client *client, bool compress)
+{
+	return tmem_client_set_codec(client, compress ? NULL : "none");
+}
+
+int tmem_client_set_call(struct tmem_client *client, uint64_t call)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_client_set_call(client->core, call);
+}
+
+int tmem_client_get_info(struct tmem_client *client,
+			 struct tmem_client_info *info)
+{
+	struct tmem_client_info all = { 0 };
+
+	if (!client->core)
+		return -EOPNOTSUPP;
+	if (!info || info->struct_size < sizeof(all))
+		return -EINVAL;
+	tm_client_get_info(client->core, &all);
+	give(info, &all, sizeof(all));
+	return 0;
+}
+
+int tmem_store_walk_clients(struct tmem_store *store, uint32_t *position,
+			    struct tmem_client_info *info)
+{
+	struct tmem_client_info all = { 0 };
+	int result;
+
+	if (!info || info->struct_size < sizeof(all))
+		return -EINVAL;
+	if (!store->core)
+		return 0;
+	result = tm_store_walk_clients(store->core, position, &all);
+	if (result > 0)
+		give(info, &all, sizeof(all));
+	return result;
+}
+
+int tmem_client_walk(struct tmem_client *client, int pool, uint64_t *position,
+		     struct tmem_handle *handle, void *page)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_client_walk(client->core, pool, position, handle, page);
+}
+
+int tmem_client_set_migrating(struct tmem_client *client, bool migrating)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_client_set_migrating(client->core, migrating);
+}
+
+int tmem_client_next_invalidation(struct tmem_client *client,
+				  struct tmem_handle *handle)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_client_next_invalidation(client->core, handle);
 }
 
 /* --- pools and pages -------------------------------------------------------- */
@@ -253,12 +404,22 @@ int tmem_client_get_counts(struct tmem_client *client,
 int tmem_pool_create(struct tmem_client *client, uint32_t flags,
 		     const struct tmem_uuid *uuid)
 {
-	return tm_pool_create(client->core, flags, uuid);
+	return client->port.ops->pool_create(&client->port, flags, uuid);
+}
+
+int tmem_pool_create_at(struct tmem_client *client, int pool, uint32_t flags,
+			const struct tmem_uuid *uuid)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	if (pool < 0 || pool >= TMEM_POOLS_MAX)
+		return -EINVAL;
+	return tm_pool_create(client->core, pool, flags, uuid);
 }
 
 int tmem_pool_destroy(struct tmem_client *client, int pool)
 {
-	return tm_pool_destroy(client->core, pool);
+	return client->port.ops->pool_destroy(&client->port, pool);
 }
 
 int tmem_pool_get_info(struct tmem_client *client, int pool,
@@ -269,7 +430,7 @@ int tmem_pool_get_info(struct tmem_client *client, int pool,
 
 	if (!info || info->struct_size < sizeof(all))
 		return -EINVAL;
-	err = tm_pool_get_info(client->core, pool, &all);
+	err = client->port.ops->pool_get_info(&client->port, pool, &all);
 	if (!err)
 		give(info, &all, sizeof(all));
 	return err;
@@ -278,23 +439,25 @@ int tmem_pool_get_info(struct tmem_client *client, int pool,
 int tmem_put(struct tmem_client *client, int pool, const struct tmem_oid *oid,
 	     uint32_t index, const void *page, uint32_t flags)
 {
-	return tm_put(client->core, pool, oid, index, page, flags);
+	return client->port.ops->put(&client->port, pool, oid, index, page,
+				      flags);
 }
 
 int tmem_get(struct tmem_client *client, int pool, const struct tmem_oid *oid,
 	     uint32_t index, void *page, uint32_t flags)
 {
-	return tm_get(client->core, pool, oid, index, page, flags);
+	return client->port.ops->get(&client->port, pool, oid, index, page,
+				      flags);
 }
 
 int tmem_flush_page(struct tmem_client *client, int pool,
 		    const struct tmem_oid *oid, uint32_t index)
 {
-	return tm_flush_page(client->core, pool, oid, index);
+	return client->port.ops->flush_page(&client->port, pool, oid, index);
 }
 
 int tmem_flush_object(struct tmem_client *client, int pool,
 		      const struct tmem_oid *oid)
 {
-	return tm_flush_object(client->core, pool, oid);
+	return client->port.ops->flush_object(&client->port, pool, oid);
 }

@@ -54,6 +54,7 @@ enum tm_rank {
 	TM_RANK_SHARD,		/* pool: one slice of its pages */
 	TM_RANK_DEAD,		/* store: list of what is to be reaped */
 	TM_RANK_LRU,		/* client: its list of ephemeral pages */
+	TM_RANK_GONE,		/* client: the log of pages that went */
 	TM_RANK_DEDUP,		/* store: one bucket group of contents */
 	TM_RANK_TABLES,		/* store: free elements of a table */
 	TM_RANK_ALLOC_CLASS,	/* allocator: one size class */

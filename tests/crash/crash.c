@@ -364,7 +364,7 @@ static void use_further(struct view *view)
 
 	if (tm_client_attach(view->store, &config, &client) < 0)
 		return;
-	pool = tm_pool_create(client, TMEM_POOL_PERSISTENT, NULL);
+	pool = tm_pool_create(client, TM_POOL_ANY, TMEM_POOL_PERSISTENT, NULL);
 	for (uint32_t i = 0; pool >= 0 && i < PROBES; i++) {
 		crash_fill(bytes, 1000 + i);
 		stored[i] = tm_put(client, pool, &oid, i, bytes, 0) ==

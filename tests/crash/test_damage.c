@@ -95,9 +95,9 @@ static void fill_client(struct damage *d, struct tm_store *store, int c)
 	ck_assert_int_eq(result, 0);
 	d->world.client[c] = true;
 	for (int pool = 0; pool < 2; pool++) {
-		ck_assert_int_eq(
-			tm_pool_create(client, TMEM_POOL_PERSISTENT, NULL),
-			pool);
+		ck_assert_int_eq(tm_pool_create(client, TM_POOL_ANY,
+						TMEM_POOL_PERSISTENT, NULL),
+				 pool);
 		d->world.pool[c][pool] = true;
 		for (uint64_t oid = 0; oid < 5; oid++)
 			for (uint32_t i = 0; i < 5; i++)

@@ -315,7 +315,7 @@ static void do_end_pool(struct worker *w)
 	if (tm_pool_destroy(w->client, POOL_TEMP))
 		give_up("a pool cannot be ended", 0);
 	end(w, 0);
-	id = tm_pool_create(w->client, TMEM_POOL_PERSISTENT, NULL);
+	id = tm_pool_create(w->client, TM_POOL_ANY, TMEM_POOL_PERSISTENT, NULL);
 	if (id != POOL_TEMP)
 		give_up("an ended pool cannot be made again", id);
 }
@@ -421,7 +421,8 @@ static void make_pools(struct tm_client *client)
 		int made = id;
 
 		if (tm_pool_get_info(client, id, &info))
-			made = tm_pool_create(client, flags[id], NULL);
+			made = tm_pool_create(client, TM_POOL_ANY, flags[id],
+					      NULL);
 		if (made != id)
 			give_up("a pool cannot be made", made);
 	}

@@ -109,7 +109,8 @@ static void client(struct scene *scene, int c)
 
 static void pool(struct scene *scene, int c, int id, uint32_t flags)
 {
-	must(tm_pool_create(scene->client[c], flags, NULL) == id, "pool");
+	must(tm_pool_create(scene->client[c], TM_POOL_ANY, flags, NULL) == id,
+	     "pool");
 	if (flags & TMEM_POOL_PERSISTENT)
 		scene->shared->before.pool[c][id] = true;
 }
@@ -405,7 +406,8 @@ static void setup_pool_again(struct scene *scene)
 
 static int act_pool_create(struct scene *scene)
 {
-	return tm_pool_create(scene->client[0], TMEM_POOL_PERSISTENT, NULL);
+	return tm_pool_create(scene->client[0], TM_POOL_ANY,
+			      TMEM_POOL_PERSISTENT, NULL);
 }
 
 static void after_pool_0(struct world *world)
