@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The daemon's clients: who is there, by number and by name.
+ *
+ * The problem: rings, disks and the control socket all work on the same
+ * clients, and a client may end under any of them. The idea: the daemon itself
+ * is attached to every client of its store, from the start (those found in the
+ * arena) or from the first connection, and everybody else borrows a member,
+ * with a reference, for as long as it is used. A member that was destroyed is
+ * out of the lists at once, and gone with its last reference.
+ *
+ * One live attachment for each client: a second one is refused. A client
+ * without attachment lingers, if the configuration says so, and then ends.
+ *
+ * Locks: registry.lock guards lists, attachment and references; it is never
+ * held while the store, a peer or a file is waited for, but for attaching to the
+ * store.
+ */
+#ifndef TM_REGISTRY_H
+#define TM_REGISTRY_H
+
+#include <sys/types.h>
+
+#include <tmem/tmem.h>
+#include <tmem/xen.h>
+
+struct tm_registry;
+struct tm_daemon_config;
+
+struct tm_member {
+	/* set at creation, then constant */
+	uint32_t number;	/* of the client's record; also its domain id */
+	char name[TMEM_CLIENT_NAME_MAX + 1];
+	struct tmem_client *client;
+	struct tmem_xen_domain *domain;
+	/* guarded by the registry's lock */
+	uint32_t references;
+	bool is_attached;	/* a live attachment: a channel, a disk */
+	bool is_destroyed;
+	pid_t peer_pid;		/* of that attachment; to be shown only */
+	uid_t peer_uid;
+	uint64_t linger_until_ns;	/* 0: does not end by itself */
+};
+
+/* Takes up every client that @store has. 0 or a negative errno. */
+int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
+		     const struct tm_daemon_config *config,
+		     struct tm_registry **registry);
+/* Nobody holds a member any more; clients stay in the store, detached. */
+void tm_registry_close(struct tm_registry *registry);
+
+/* A peer comes for client @name, which is made if it is not there, with the
+ * limits that the configuration has for it. Holds it: tm_registry_detach() lets
+ * go. 0, -EBUSY (attached already), or as tmem_client_attach(). */
+int tm_registry_attach(struct tm_registry *registry, const char *name,
+		       pid_t pid, uid_t uid, struct tm_member **member);
+void tm_registry_detach(struct tm_registry *registry,
+			struct tm_member *member);
+
+/* By number or name, held until tm_registry_release(); NULL: there is none. */
+struct tm_member *tm_registry_find(struct tm_registry *registry,
+				   const char *number_or_name);
+/* The one after number @after, in rising order; NULL at the end. Held. */
+struct tm_member *tm_registry_next(struct tm_registry *registry,
+				   uint32_t after);
+void tm_registry_release(struct tm_registry *registry,
+			 struct tm_member *member);
+
+/* Ends the client, attached or not: its pages go at once, its peer's calls
+ * answer -ENODEV from now on. The caller holds @member and still releases it. */
+int tm_registry_destroy(struct tm_registry *registry,
+			struct tm_member *member);
+
+/* Ends who lingered long enough; the time at which it is next due, or 0. */
+uint64_t tm_registry_expire(struct tm_registry *registry, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The hypercall channel, the daemon's side: listens, lets peers in, and serves
+ * their rings.
+ *
+ * A peer connects to a listening socket, says hello, passes the memory that
+ * serves as its guest RAM, and gets the memory of its rings, which is ours and
+ * sealed. From there on nothing goes over the socket: each ring has a thread
+ * here that takes a struct tmem_op from it, carries it out against that memory
+ * through the Xen front end, and writes the result back. See <abi/ring.h> for
+ * the layout and for what is read when.
+ *
+ * Who a peer is, is its host's to say: through the callbacks below, which are
+ * called from the acceptor's thread.
+ */
+#ifndef TM_RING_H
+#define TM_RING_H
+
+#include <sys/types.h>
+
+#include <tmem/tmem.h>
+#include <tmem/xen.h>
+
+struct tm_ring_server;
+
+/* Who connected. */
+struct tm_ring_peer {
+	pid_t pid;
+	uid_t uid;
+	/* Of the listener; "" when the peer names itself. */
+	const char *listener_name;
+	/* As the hello says, checked for length and terminated; or "". */
+	const char *name;
+};
+
+/* What the host lends for as long as the peer is there. */
+struct tm_ring_attachment {
+	struct tmem_client *client;
+	struct tmem_xen_domain *domain;
+	void *opaque;
+};
+
+struct tm_ring_host {
+	void *opaque;
+	/* 0 and an attachment, or the negative errno that the peer is told. */
+	int (*attach)(void *opaque, const struct tm_ring_peer *peer,
+		      struct tm_ring_attachment *attachment);
+	/* No thread works for it any more. */
+	void (*detach)(void *opaque, struct tm_ring_attachment *attachment);
+	void (*log)(void *opaque, enum tmem_log_level level, const char *text);
+};
+
+struct tm_ring_limits {
+	uint32_t peers_max;		/* in all */
+	uint32_t rings_per_peer_max;
+	uint64_t memory_per_peer_max_bytes;
+};
+
+int tm_ring_server_open(const struct tm_ring_host *host,
+			const struct tm_ring_limits *limits,
+			struct tm_ring_server **server);
+/* Takes over @fd, a listening UNIX socket (SOCK_SEQPACKET). @name: every peer
+ * that comes here is that client; NULL: it names itself. */
+int tm_ring_server_listen(struct tm_ring_server *server, int fd,
+			  const char *name);
+/* Drops the peer whose attachment has this opaque. */
+void tm_ring_server_drop(struct tm_ring_server *server, const void *opaque);
+/* Drops everybody, waits for their threads. */
+void tm_ring_server_close(struct tm_ring_server *server);
+
+#endif
