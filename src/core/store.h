@@ -444,7 +444,8 @@ int tm_page_read(struct tm_context *context, struct tm_client *client,
 /* A persistent page leaves the accounts of an owner who migrates. (migrate.c) */
 void tm_log_gone(struct tm_context *context, struct tm_pool *pool,
 		 uint32_t number);
-void tm_log_end(struct tm_client *client) TM_REQUIRES(client->store->control);
+/* Under store.control. */
+void tm_log_end(struct tm_client *client);
 /* What an object itself is billed to its pool's owner. */
 static inline int64_t tm_object_bill(const struct tm_pool *pool)
 {
