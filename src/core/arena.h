@@ -93,6 +93,9 @@ int tm_arena_claim_frames(void *opaque, uint64_t first, uint32_t count);
 
 /* After recovery: gives back every frame that nothing claimed. */
 void tm_arena_forget_unclaimed(struct tm_arena *arena);
+/* Then: file space for every frame that was claimed. The rest of the file
+ * should have @other_bytes of it. 0 or -ENOMEM. */
+int tm_arena_fill_holes(struct tm_arena *arena, uint64_t other_bytes);
 
 /* Gives idle frames back to the system until at most @keep are left; returns
  * how many it gave back. */

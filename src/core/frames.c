@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "bitmap.h"
 #include "frames.h"
@@ -131,8 +132,7 @@ static uint64_t free_word(const struct tm_arena *arena, uint64_t w, bool idle)
  * cursor where the next search should begin.
  */
 static bool find_run(const struct tm_arena *arena, bool idle, uint64_t count,
-		     uint64_t *cursor, uint64_t *first)
-	TM_REQUIRES(arena->lock)
+		     uint64_t *cursor, uint64_t *first) TM_REQUIRES(arena->lock)
 {
 	uint64_t words = (arena->high + 63) / 64;
 	uint64_t length = 0;
@@ -283,16 +283,6 @@ void tm_arena_put_frames(void *opaque, uint64_t first, uint32_t count)
 	tm_lock_release(&arena->lock);
 }
 
-static void unclaim(struct tm_arena *arena, uint64_t first, uint64_t count)
-{
-	tm_lock_acquire(&arena->lock);
-	tm_bitmap_clear_range(arena->used, first, count);
-	tm_bitmap_clear_range(arena->populated, first, count);
-	arena->used_frames -= count;
-	tm_lock_release(&arena->lock);
-	tm_memory_discharge(arena->memory, count * PAGE);
-}
-
 int tm_arena_claim_frames(void *opaque, uint64_t first, uint32_t count)
 {
 	struct tm_arena *arena = opaque;
@@ -315,22 +305,9 @@ int tm_arena_claim_frames(void *opaque, uint64_t first, uint32_t count)
 	err = 0;
 out_unlock:
 	tm_lock_release(&arena->lock);
-	if (err)
-		return err;
-	tm_memory_charge_anyway(arena->memory, count * PAGE);
-	/* A hole here is damage, to be found by the pages' checks; it must not
-	 * be a SIGBUS. */
-	if (arena->fd < 0 ||
-	    !tm_memory_allocate_file(arena->fd,
-				     arena->frame_offset +
-					     (off_t)(first * PAGE),
-				     (off_t)(count * PAGE)))
-		return 0;
-	tm_memory_log(arena->memory, TMEM_LOG_ERROR,
-		      "arena: it has holes, and its file system no room to "
-		      "fill them");
-	unclaim(arena, first, count);
-	return -ENOMEM;
+	if (!err)
+		tm_memory_charge_anyway(arena->memory, count * PAGE);
+	return err;
 }
 
 /* --- housekeeping --------------------------------------------------------- */
@@ -417,4 +394,34 @@ void tm_arena_forget_unclaimed(struct tm_arena *arena)
 	}
 	if (begin < arena->frame_count)
 		depopulate(arena, begin, arena->frame_count - begin);
+}
+
+/* A hole among the claimed frames is damage, to be found by the pages' checks;
+ * it must not be a SIGBUS. Asking the file system about each run would take
+ * longer than all the rest of reopening: as a rule the sum of its blocks says
+ * that nothing is missing. */
+int tm_arena_fill_holes(struct tm_arena *arena, uint64_t other_bytes)
+{
+	uint64_t bytes = other_bytes + arena->used_frames * PAGE;
+	struct stat status;
+	uint64_t end;
+
+	if (arena->fd < 0 || (!fstat(arena->fd, &status) &&
+			      (uint64_t)status.st_blocks * 512 == bytes))
+		return 0;
+	for (uint64_t f = 0; f < arena->high; f = end + 1) {
+		for (end = f; end < arena->high; end++)
+			if (!tm_bitmap_test(arena->used, end))
+				break;
+		if (end > f &&
+		    tm_memory_allocate_file(
+			    arena->fd, arena->frame_offset + (off_t)(f * PAGE),
+			    (off_t)((end - f) * PAGE))) {
+			tm_memory_log(arena->memory, TMEM_LOG_ERROR,
+				      "arena: it has holes, and its file "
+				      "system no room to fill them");
+			return -ENOMEM;
+		}
+	}
+	return 0;
 }

@@ -20,15 +20,39 @@
  *
  * A page's bytes are not read: its check is verified on get.
  *
- * Nobody else is in the store yet; locks are taken where functions want them.
+ * The time that this takes is the time for which clients wait. Linking works
+ * on the index, adopting on the allocators, so a second thread adopts what the
+ * first one has linked, some thousand pages behind it. Nobody else is in the
+ * store yet.
  */
 #include <config.h>
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "store.h"
+
+/* Pages that one thread hands to the other at a time. */
+#define STRETCH_PAGES (1u << 16)
+
+/* From the thread that links to the one that adopts. */
+struct pipeline {
+	struct recovery *r;
+	pthread_mutex_t lock;
+	pthread_cond_t moved;
+	/* under the lock */
+	uint32_t linked_end; /* descriptors below are linked, or dropped */
+	/* the adopter's, until it is joined */
+	uint64_t refused; /* places that an allocator did not take */
+	int err;
+	/* the linker's: pages that turned out to have a successor after they
+	 * were handed over */
+	uint32_t *losers;
+	uint32_t loser_count;
+};
 
 struct recovery {
 	struct tm_store *store;
@@ -41,9 +65,20 @@ struct recovery {
 	uint64_t allocator_pages[256];
 	uint64_t mended;
 	uint64_t damaged;
+	/* what the survey found */
+	bool has_contents;
+	bool has_unsound;
+	struct pipeline *pipeline; /* NULL: one thread does it all */
+	/* Neighbouring descriptors belong to one object, as a rule: what was
+	 * found out about the last one's, so that it is not found out anew. */
+	uint32_t last_object;
+	bool last_survives;
+	struct tm_slice *last_slice;
+	uint32_t last_high;
 };
 
-/* --- survey ---------------------------------------------------------------- */
+/* --- survey ----------------------------------------------------------------
+ */
 
 /* A word on its own; see tm_state_seal() for the rest of the descriptor. */
 static bool state_is_possible(uint64_t state)
@@ -81,8 +116,8 @@ static enum tm_record_state state_of(uint32_t word, uint32_t expected)
 {
 	if (!word)
 		return TM_RECORD_FREE;
-	return word == expected ? (enum tm_record_state)(word & 3) :
-				  TM_RECORD_DAMAGED;
+	return word == expected ? (enum tm_record_state)(word & 3)
+				: TM_RECORD_DAMAGED;
 }
 
 static enum tm_record_state client_state(const struct tm_store *store,
@@ -108,8 +143,7 @@ static enum tm_record_state pool_state(const struct tm_store *store,
 static enum tm_record_state object_state(const struct tm_store *store,
 					 uint32_t number)
 {
-	const struct tm_object_record *record =
-		tm_object_record(store, number);
+	const struct tm_object_record *record = tm_object_record(store, number);
 	enum tm_record_state state = record->state & 3;
 
 	return state_of(record->state, tm_object_word(store, number, state));
@@ -133,9 +167,9 @@ static bool pool_is_live(const struct recovery *r, uint32_t slot, bool perhaps)
 	state = pool_state(r->store, slot);
 	if (state == TM_RECORD_DAMAGED)
 		return perhaps;
-	return state == TM_RECORD_LIVE &&
-	       pool->flags == TMEM_POOL_PERSISTENT && pool->client &&
-	       pool->client < r->clients_high && pool->id < TMEM_POOLS_MAX &&
+	return state == TM_RECORD_LIVE && pool->flags == TMEM_POOL_PERSISTENT &&
+	       pool->client && pool->client < r->clients_high &&
+	       pool->id < TMEM_POOLS_MAX &&
 	       is_live(client_state(r->store, pool->client), perhaps);
 }
 
@@ -217,14 +251,27 @@ static bool object_survives(const struct recovery *r, uint32_t number)
 
 static void survey_pages(struct recovery *r)
 {
+	uint32_t last_object = 0;
+	bool is_live = false;
+
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
 		const struct tm_descriptor *d = tm_descriptor(r->store, i);
 
-		if (!d->state || !page_is_sound(r, d))
+		if (!d->state)
 			continue;
-		if (tm_state_kind(d->state) != TM_KIND_CONTENT &&
-		    !object_is_live(r, d->object, true))
+		if (!page_is_sound(r, d)) {
+			r->has_unsound = true;
 			continue;
+		}
+		if (tm_state_kind(d->state) == TM_KIND_CONTENT) {
+			r->has_contents = true;
+		} else {
+			if (d->object != last_object)
+				is_live = object_is_live(r, d->object, true);
+			last_object = d->object;
+			if (!is_live)
+				continue;
+		}
 		r->codec_pages[tm_state_codec(d->state)]++;
 		if (has_place(d->state))
 			r->allocator_pages[tm_place_allocator(d->place)]++;
@@ -281,7 +328,8 @@ static void free_unused_slots(struct recovery *r)
 			blank(&super->allocators[i]);
 }
 
-/* --- link ------------------------------------------------------------------ */
+/* --- link ------------------------------------------------------------------
+ */
 
 /* --- mending --- */
 
@@ -426,7 +474,27 @@ static bool is_successor(uint64_t a, uint64_t b)
 	return tm_state_generation(a) == ((tm_state_generation(b) + 1) & 3);
 }
 
-static void link_page(struct recovery *r, uint32_t number)
+/* @number has a successor: the page goes, at once or, when its place may be
+ * adopted meanwhile, when that is over. */
+static int lose(struct recovery *r, uint32_t number)
+{
+	struct pipeline *pipeline = r->pipeline;
+	uint32_t *losers;
+
+	if (!pipeline || number >= pipeline->linked_end) {
+		tm_descriptor(r->store, number)->state = 0;
+		return 0;
+	}
+	losers = reallocarray(pipeline->losers, pipeline->loser_count + 1u,
+			      sizeof(*losers));
+	if (!losers)
+		return -ENOMEM;
+	pipeline->losers = losers;
+	losers[pipeline->loser_count++] = number;
+	return 0;
+}
+
+static int link_page(struct recovery *r, uint32_t number)
 {
 	struct tm_store *store = r->store;
 	struct tm_context *context = r->context;
@@ -439,32 +507,43 @@ static void link_page(struct recovery *r, uint32_t number)
 	struct tmem_oid oid;
 	uint64_t hash;
 	uint32_t other;
+	int err = 0;
 
-	memcpy(&oid, record->oid, sizeof(oid));
-	hash = tm_slice_hash(store, &oid, high);
+	if (d->object != r->last_object || high != r->last_high)
+		r->last_slice = NULL;
+	r->last_high = high;
+	slice = r->last_slice;
+	if (slice) {
+		hash = slice->leaf.hash;
+	} else {
+		memcpy(&oid, record->oid, sizeof(oid));
+		hash = tm_slice_hash(store, &oid, high);
+	}
 	shard = tm_shard_of(pool, hash);
 	tm_lock_acquire(&shard->lock);
-	slice = tm_slice_find(context, shard, hash, &oid, high);
+	if (!slice)
+		slice = tm_slice_find(context, shard, hash, &oid, high);
 	if (!slice)
 		slice = tm_slice_make(context, shard, hash, d->object, high);
+	r->last_slice = slice;
 	other = tm_slice_lookup(&context->nodes, slice, d->index,
 				&store->descriptor_table);
-	if (other && is_successor(tm_descriptor(store, other)->state,
-				  d->state)) {
+	if (other &&
+	    is_successor(tm_descriptor(store, other)->state, d->state)) {
 		d->state = 0;
 	} else {
 		if (other) {
 			r->damaged += !is_successor(
 				d->state, tm_descriptor(store, other)->state);
 			tm_page_unaccount(context, pool, shard, other);
-			tm_descriptor(store, other)->state = 0;
+			err = lose(r, other);
 		}
 		tm_slice_insert(&context->nodes, slice, d->index, number,
 				&store->descriptor_table);
-		tm_page_account(context, pool, shard, number, 0,
-				pool->owner);
+		tm_page_account(context, pool, shard, number, 0, pool->owner);
 	}
 	tm_lock_release(&shard->lock);
+	return err;
 }
 
 /* Is there a dead record above it that explains why it is garbage? */
@@ -475,25 +554,40 @@ static bool is_explained(const struct recovery *r,
 	       tm_object_record(r->store, d->object)->state != TM_RECORD_FREE;
 }
 
-static int link_pages(struct recovery *r)
+/* As object_survives(), of the object that the last page belonged to, too. */
+static bool owner_survives(struct recovery *r, uint32_t object)
+{
+	if (object != r->last_object) {
+		r->last_survives = object_survives(r, object);
+		r->last_object = object;
+		r->last_slice = NULL;
+	}
+	return r->last_survives;
+}
+
+static int link_pages(struct recovery *r, uint32_t begin, uint32_t end)
 {
 	struct tm_store *store = r->store;
 
-	for (uint32_t i = 1; i < r->descriptors_high; i++) {
+	for (uint32_t i = begin; i < end; i++) {
 		struct tm_descriptor *d = tm_descriptor(store, i);
-		bool is_sound = page_is_sound(r, d);
+		bool is_sound;
 
 		d->pins = 0;
 		if (!d->state)
 			continue;
+		is_sound = !r->has_unsound || page_is_sound(r, d);
 		if (is_sound && tm_state_kind(d->state) == TM_KIND_CONTENT)
 			continue;
 		if (!tm_magazine_fill(&r->context->nodes,
 				      TM_INSERT_NODES_MAX) ||
 		    !tm_magazine_fill(&r->context->slices, 1))
 			return -ENOMEM;
-		if (is_sound && object_survives(r, d->object)) {
-			link_page(r, i);
+		if (is_sound && owner_survives(r, d->object)) {
+			int err = link_page(r, i);
+
+			if (err)
+				return err;
 			continue;
 		}
 		if (!is_sound || !is_explained(r, d))
@@ -536,7 +630,11 @@ static void count_links(struct recovery *r)
 	}
 }
 
-/* --- adopt ----------------------------------------------------------------- */
+/* No place has this form; see tm_place_is_sound(). */
+#define NO_PLACE 0
+
+/* --- adopt -----------------------------------------------------------------
+ */
 
 /* Its place is somebody else's, or nobody's: the page is lost. */
 static void drop_page(struct recovery *r, uint32_t number)
@@ -593,12 +691,12 @@ static int adopt(struct recovery *r, uint32_t number)
 		tm_place_handle(d->place), tm_state_length(d->state), number);
 }
 
-static int adopt_pages(struct recovery *r)
+/* What is refused is told by its place, and dropped when all is linked. */
+static int adopt_pages(struct recovery *r, uint32_t begin, uint32_t end,
+		       uint64_t *refused)
 {
-	struct tm_store *store = r->store;
-
-	for (uint32_t i = 1; i < r->descriptors_high; i++) {
-		struct tm_descriptor *d = tm_descriptor(store, i);
+	for (uint32_t i = begin; i < end; i++) {
+		struct tm_descriptor *d = tm_descriptor(r->store, i);
 		int err;
 
 		if (!has_place(d->state))
@@ -606,25 +704,143 @@ static int adopt_pages(struct recovery *r)
 		err = adopt(r, i);
 		if (err == -ENOMEM)
 			return err;
-		if (err && tm_state_kind(d->state) == TM_KIND_CONTENT)
-			drop_content(r, i);
-		else if (err)
-			drop_page(r, i);
+		if (err) {
+			d->place = NO_PLACE;
+			++*refused;
+		}
 	}
 	return 0;
 }
 
-static void count_pages(struct recovery *r)
+static void drop_refused(struct recovery *r, uint64_t refused)
 {
-	for (uint32_t i = 1; i < r->descriptors_high; i++) {
-		uint64_t state = tm_descriptor(r->store, i)->state;
+	for (uint32_t i = 1; refused && i < r->descriptors_high; i++) {
+		struct tm_descriptor *d = tm_descriptor(r->store, i);
 
-		if (state && tm_state_kind(state) != TM_KIND_CONTENT)
-			r->store->recovered_pages++;
+		if (!has_place(d->state) || d->place != NO_PLACE)
+			continue;
+		refused--;
+		if (tm_state_kind(d->state) == TM_KIND_CONTENT)
+			drop_content(r, i);
+		else
+			drop_page(r, i);
 	}
 }
 
-/* --- what is left ----------------------------------------------------------- */
+/* Everything that was handed over, until all is. */
+static void *adopt_behind(void *opaque)
+{
+	struct pipeline *pipeline = opaque;
+	struct recovery *r = pipeline->r;
+	uint32_t begin = 1, end;
+
+	while (begin < r->descriptors_high && !pipeline->err) {
+		pthread_mutex_lock(&pipeline->lock);
+		while (pipeline->linked_end <= begin)
+			pthread_cond_wait(&pipeline->moved, &pipeline->lock);
+		end = pipeline->linked_end;
+		pthread_mutex_unlock(&pipeline->lock);
+		pipeline->err = adopt_pages(r, begin, end, &pipeline->refused);
+		begin = end;
+	}
+	return NULL;
+}
+
+static void hand_over(struct pipeline *pipeline, uint32_t end)
+{
+	pthread_mutex_lock(&pipeline->lock);
+	pipeline->linked_end = end;
+	pthread_cond_signal(&pipeline->moved);
+	pthread_mutex_unlock(&pipeline->lock);
+}
+
+/* A page that lost and was adopted all the same gives its place back. */
+static void drop_losers(struct recovery *r)
+{
+	struct pipeline *pipeline = r->pipeline;
+
+	for (uint32_t i = 0; i < pipeline->loser_count; i++) {
+		struct tm_descriptor *d =
+			tm_descriptor(r->store, pipeline->losers[i]);
+		bool is_adopted = has_place(d->state) && d->place != NO_PLACE;
+
+		if (has_place(d->state) && !is_adopted)
+			pipeline->refused--;
+		d->state = 0;
+		if (is_adopted)
+			tm_place_free(r->context, d->place);
+	}
+	free(pipeline->losers);
+}
+
+static bool start_adopter(struct pipeline *pipeline, pthread_t *thread)
+{
+	sigset_t all, before;
+	bool started;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	started = !pthread_create(thread, NULL, adopt_behind, pipeline);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return started;
+}
+
+/* Links and adopts all pages, by one thread. */
+static int take_up_alone(struct recovery *r)
+{
+	uint64_t refused = 0;
+	int err;
+
+	err = link_pages(r, 1, r->descriptors_high);
+	if (err)
+		return err;
+	if (r->has_contents)
+		count_links(r);
+	err = adopt_pages(r, 1, r->descriptors_high, &refused);
+	if (!err)
+		drop_refused(r, refused);
+	return err;
+}
+
+static int take_up(struct recovery *r)
+{
+	struct pipeline pipeline = {
+		.r = r,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.moved = PTHREAD_COND_INITIALIZER,
+		.linked_end = 1,
+	};
+	pthread_t adopter;
+	int err = 0;
+
+	/* Whether a content is wanted is known when all links are. */
+	if (r->has_contents || r->descriptors_high < 2 * STRETCH_PAGES ||
+	    (r->store->flags & TMEM_STORE_NO_THREADS) ||
+	    !start_adopter(&pipeline, &adopter))
+		return take_up_alone(r);
+	r->pipeline = &pipeline;
+	for (uint32_t begin = 1; begin < r->descriptors_high;) {
+		uint32_t end = r->descriptors_high - begin > STRETCH_PAGES
+				       ? begin + STRETCH_PAGES
+				       : r->descriptors_high;
+
+		/* On an error too, so that the adopter comes to its end. */
+		if (!err)
+			err = link_pages(r, begin, end);
+		hand_over(&pipeline, end);
+		begin = end;
+	}
+	pthread_join(adopter, NULL);
+	drop_losers(r);
+	r->pipeline = NULL;
+	err = err ? err : pipeline.err;
+	if (!err)
+		drop_refused(r, pipeline.refused);
+	return err;
+}
+
+/* --- what is left -----------------------------------------------------------
+ */
 
 static void give(struct tm_table *table, uint32_t number)
 {
@@ -656,9 +872,14 @@ static void free_slots(struct recovery *r)
 {
 	struct tm_store *store = r->store;
 
-	for (uint32_t i = r->descriptors_high; i-- > 1;)
-		if (!tm_descriptor(store, i)->state)
+	for (uint32_t i = r->descriptors_high; i-- > 1;) {
+		uint64_t state = tm_descriptor(store, i)->state;
+
+		if (!state)
 			give(&store->descriptor_table, i);
+		else if (tm_state_kind(state) != TM_KIND_CONTENT)
+			store->recovered_pages++;
+	}
 	for (uint32_t i = r->objects_high; i-- > 1;) {
 		struct tm_object_record *record = tm_object_record(store, i);
 
@@ -713,6 +934,24 @@ static int restore_tables(struct recovery *r)
 	return err;
 }
 
+static uint64_t in_pages(uint64_t count, size_t size)
+{
+	uint64_t mask = TMEM_PAGE_SIZE - 1;
+
+	return (count * size + mask) & ~mask;
+}
+
+/* File space of all that is not a frame, if no table grew as the process died.
+ */
+static uint64_t records_bytes(const struct recovery *r)
+{
+	return in_pages(1, sizeof(struct tm_superblock)) +
+	       in_pages(r->clients_high, sizeof(struct tm_client_record)) +
+	       in_pages(r->pools_high, sizeof(struct tm_pool_record)) +
+	       in_pages(r->objects_high, sizeof(struct tm_object_record)) +
+	       in_pages(r->descriptors_high, sizeof(struct tm_descriptor));
+}
+
 static int recover(struct recovery *r)
 {
 	int err;
@@ -731,20 +970,15 @@ static int recover(struct recovery *r)
 	if (!err)
 		err = link_objects(r);
 	if (!err)
-		err = link_pages(r);
-	if (!err) {
-		count_links(r);
-		err = adopt_pages(r);
-	}
+		err = take_up(r);
 	if (err)
 		return err;
 	/* Only now: pages that died with their pool still named them. */
 	free_unused_slots(r);
-	count_pages(r);
 	drop_empty_objects(r);
 	free_slots(r);
 	tm_arena_forget_unclaimed(&r->store->arena);
-	return 0;
+	return tm_arena_fill_holes(&r->store->arena, records_bytes(r));
 }
 
 int tm_recover(struct tm_store *store)
