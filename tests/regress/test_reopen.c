@@ -8,8 +8,11 @@
  */
 #include <config.h>
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "layout.h"
 #include "test_store.h"
 
 START_TEST(ephemeral_pages_of_their_own_codec_are_no_damage)
@@ -43,13 +46,86 @@ START_TEST(ephemeral_pages_of_their_own_codec_are_no_damage)
 }
 END_TEST
 
+#define MANY 200000
+#define LOSERS 100
+
+/* As if the process had died between publishing a page and freeing the one it
+ * replaces, LOSERS times: pages of the second half become successors of pages
+ * of the first half, which are adopted when that is found out. */
+static void make_successors(const char *path)
+{
+	int fd = open(path, O_RDWR);
+	size_t size = (size_t)lseek(fd, 0, SEEK_END);
+	uint8_t *arena =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct tm_superblock *super = (struct tm_superblock *)arena;
+	struct tm_descriptor *d =
+		(struct tm_descriptor *)(arena +
+					 super->descriptors.offset_bytes);
+
+	ck_assert(arena != MAP_FAILED);
+	for (uint32_t i = 1; i <= LOSERS; i++) {
+		struct tm_descriptor *old = &d[i * 100];
+		struct tm_descriptor *new = &d[150000 + i * 100];
+		uint64_t state = new->state;
+
+		new->object = old->object;
+		new->index = old->index;
+		state = tm_state_make(tm_state_kind(state),
+				      tm_state_generation(old->state) + 1,
+				      tm_state_codec(state),
+				      tm_state_length(state));
+		new->state = tm_state_seal(state, new->object, new->index);
+	}
+	munmap(arena, size);
+	close(fd);
+}
+
+START_TEST(two_threads_take_up_what_one_process_left)
+{
+	struct tm_test_store t;
+	char path[64];
+	uint32_t hits = 0;
+	int pool;
+
+	snprintf(path, sizeof(path), "/dev/shm/tmem-reopen-%d", (int)getpid());
+	unlink(path);
+	tm_test_init(&t, 128 * TM_MIB);
+	t.config.arena = path;
+	t.config.flags = TMEM_STORE_NO_LOCK;
+	tm_test_open(&t);
+	pool = tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	for (uint32_t i = 0; i < MANY; i++)
+		ck_assert_int_eq(
+			tm_test_put(t.client, pool, i / 5000, i,
+				    i % 8 ? TM_PAGE_SAME : TM_PAGE_TEXT, i),
+			TMEM_PUT_STORED);
+	tm_test_end(&t);
+	make_successors(path);
+	ck_assert_int_eq(tmem_store_open(&t.config, &t.store), 0);
+	t.client = tm_test_attach(t.store, "client");
+	ck_assert_msg(t.errors == 0, "%s", t.error);
+	ck_assert_uint_eq(tm_test_counts(t.client).pages, MANY - LOSERS);
+	tm_test_check(&t);
+	for (uint32_t i = 0; i < MANY; i++)
+		hits += tm_test_get(t.client, pool, i / 5000, i,
+				    i % 8 ? TM_PAGE_SAME : TM_PAGE_TEXT,
+				    i) == TMEM_GET_HIT;
+	/* The successors are not what was put: their check says so. */
+	ck_assert_uint_eq(hits, MANY - 2 * LOSERS);
+	tm_test_end(&t);
+	unlink(path);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("regress: reopening");
 	TCase *tcase = tcase_create("reopen");
 
-	tcase_add_test(tcase,
-		       ephemeral_pages_of_their_own_codec_are_no_damage);
+	tcase_add_test(tcase, ephemeral_pages_of_their_own_codec_are_no_damage);
+	tcase_add_test(tcase, two_threads_take_up_what_one_process_left);
+	tcase_set_timeout(tcase, 120);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
