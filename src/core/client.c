@@ -281,19 +281,13 @@ int tm_client_set_frozen(struct tm_client *client, bool frozen)
 
 int tm_client_set_codec(struct tm_client *client, const char *codec)
 {
-	struct tm_store *store = client->store;
-	uint32_t slot = TM_CODEC_OF_STORE;
-	int err = 0;
-
-	if (!tm_is_alive(store))
-		return -EOWNERDEAD;
-	tm_lock_acquire(&store->control);
 	if (codec)
-		err = tm_codec_slot_open(store, codec, &slot);
-	if (!err)
-		atomic_store(&client->codec, slot);
-	tm_lock_release(&store->control);
-	return err;
+		return tm_store_choose_codec(client->store, codec,
+					     &client->codec);
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
+	atomic_store(&client->codec, TM_CODEC_OF_STORE);
+	return 0;
 }
 
 int tm_client_set_call(struct tm_client *client, uint64_t call)

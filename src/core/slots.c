@@ -59,10 +59,6 @@ static int make_codec_slot(struct tm_store *store, struct tm_codec *codec,
 			store->contexts[c].codec[i] = NULL;
 		}
 		store->codecs[i].codec = NULL;
-		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
-			      "codec %s: its contexts do not fit the memory "
-			      "limit",
-			      spec);
 		return err;
 	}
 	if (records[i].state == TM_RECORD_FREE)

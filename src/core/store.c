@@ -104,6 +104,10 @@ static int open_arena(struct tm_store *store,
 	return 0;
 }
 
+/* How much is evicted for a codec's contexts: at first, and at most. */
+#define CODEC_WAY_BYTES (UINT64_C(64) << 10)
+#define CODEC_WAY_MAX_BYTES (UINT64_C(64) << 20)
+
 /* Memory is taken in steps of about 1/1024 of the limit. */
 static uint32_t chunk_bytes(uint64_t memory_bytes)
 {
@@ -342,19 +346,36 @@ void tm_store_close(struct tm_store *store)
 	free(store);
 }
 
-int tm_store_set_codec(struct tm_store *store, const char *codec)
+/* A codec's contexts are memory like any other: what is ephemeral makes way. */
+int tm_store_choose_codec(struct tm_store *store, const char *codec,
+			  _Atomic uint32_t *choice)
 {
+	uint64_t bytes = CODEC_WAY_BYTES;
 	uint32_t slot;
 	int err;
 
 	if (!tm_is_alive(store))
 		return -EOWNERDEAD;
-	tm_lock_acquire(&store->control);
-	err = tm_codec_slot_open(store, codec, &slot);
-	if (!err)
-		atomic_store(&store->codec, slot);
-	tm_lock_release(&store->control);
+	do {
+		tm_lock_acquire(&store->control);
+		err = tm_codec_slot_open(store, codec, &slot);
+		if (!err)
+			atomic_store(choice, slot);
+		tm_lock_release(&store->control);
+		bytes *= 4;
+	} while (err == -ENOMEM && bytes <= CODEC_WAY_MAX_BYTES &&
+		 tm_store_evict(store, bytes) > 0);
+	if (err == -ENOMEM)
+		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+			      "codec %s: its contexts do not fit the memory "
+			      "limit",
+			      codec);
 	return err;
+}
+
+int tm_store_set_codec(struct tm_store *store, const char *codec)
+{
+	return tm_store_choose_codec(store, codec, &store->codec);
 }
 
 int tm_store_set_allocator(struct tm_store *store, const char *allocator)

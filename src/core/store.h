@@ -576,6 +576,10 @@ int tm_codec_slot_open(struct tm_store *store, const char *spec,
 		       uint32_t *slot);
 int tm_allocator_slot_open(struct tm_store *store, const char *name,
 			   uint32_t *slot);
+/* Opens a codec and writes its slot to @choice, evicting what is ephemeral for
+ * its contexts. As tmem_store_set_codec(). (store.c) */
+int tm_store_choose_codec(struct tm_store *store, const char *codec,
+			  _Atomic uint32_t *choice);
 /* The plugin that a slot of a reopened arena names; 0 or an error. */
 int tm_codec_slot_reopen(struct tm_store *store, uint32_t slot);
 int tm_allocator_slot_reopen(struct tm_store *store, uint32_t slot);

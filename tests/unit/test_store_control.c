@@ -719,6 +719,26 @@ START_TEST(a_smaller_limit_at_reopening_loses_nothing)
 }
 END_TEST
 
+#ifdef HAVE_ZSTD
+/* Its contexts are some hundred KiB for each processor. */
+START_TEST(ephemeral_pages_make_way_for_a_codec)
+{
+	struct tm_test_store t;
+	int pool;
+
+	tm_test_begin(&t, 16 * TM_MIB);
+	pool = tm_test_pool(t.client, 0);
+	for (uint32_t i = 0; !tm_test_counts(t.client).evicted; i++)
+		tm_test_put(t.client, pool, i >> 10, i, TM_PAGE_HEAP, i);
+	ck_assert_int_eq(tmem_store_set_codec(t.store, "zstd:3"), 0);
+	ck_assert_str_eq(tm_test_stats(t.store).codec, "zstd");
+	ck_assert_uint_eq(t.errors, 0);
+	tm_test_within_limit(&t);
+	tm_test_end(&t);
+}
+END_TEST
+#endif
+
 START_TEST(a_second_opener_is_refused)
 {
 	struct tm_test_store t, second;
@@ -838,6 +858,9 @@ int main(void)
 	ADD(accounts_survive);
 	ADD(a_smaller_limit_at_reopening_loses_nothing);
 	ADD(a_second_opener_is_refused);
+#ifdef HAVE_ZSTD
+	ADD(ephemeral_pages_make_way_for_a_codec);
+#endif
 	ADD(a_damaged_descriptor_costs_one_page);
 	return tm_test_run(suite);
 }
