@@ -228,7 +228,7 @@ static int wait_ready(const struct worker *worker)
 
 struct collector {
 	struct tm_bench_pages *pages;
-	size_t most;			/* until here for now */
+	size_t most;			/* until then */
 	uint32_t *slots;		/* page numbers + 1, by hash */
 	size_t slot_mask;
 };
