@@ -48,7 +48,10 @@
 #define TM_NO_THREAD_SAFETY_ANALYSIS TM_ATTR(no_thread_safety_analysis)
 
 enum tm_rank {
-	TM_RANK_CONTROL = 1,	/* store: attach, limits, codec switches */
+	TM_RANK_LINK = 1,	/* channel: a client's connection */
+	TM_RANK_CHANNEL,	/* channel: peers; numbered calls */
+	TM_RANK_CHANNEL_PAGE,	/* channel: one of many handles of a peer */
+	TM_RANK_CONTROL,	/* store: attach, limits, codec switches */
 	TM_RANK_REAP,		/* store: the reaper, one at a time */
 	TM_RANK_POOL,		/* pool: objects whose home is one shard */
 	TM_RANK_SHARD,		/* pool: one slice of its pages */
