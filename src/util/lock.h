@@ -48,7 +48,9 @@
 #define TM_NO_THREAD_SAFETY_ANALYSIS TM_ATTR(no_thread_safety_analysis)
 
 enum tm_rank {
-	TM_RANK_LINK = 1,	/* channel: a client's connection */
+	TM_RANK_CALLS = 1,	/* connected client: numbered calls */
+	TM_RANK_LANE,		/* connected client: one of its rings */
+	TM_RANK_LINK,		/* connected client: its connection, pools */
 	TM_RANK_CHANNEL,	/* channel: peers; numbered calls */
 	TM_RANK_CHANNEL_PAGE,	/* channel: one of many handles of a peer */
 	TM_RANK_CONTROL,	/* store: attach, limits, codec switches */
