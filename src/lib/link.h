@@ -70,7 +70,7 @@ struct tm_call {
 
 struct tm_lane {
 	/* guarded by lock, number constant */
-	struct tm_lock lock;
+	struct tm_lock lock __attribute__((aligned(64)));
 	uint32_t number;
 	struct tm_link *link;	/* NULL: none so far */
 	struct tm_ring_head *head;
