@@ -133,7 +133,8 @@ static_assert(sizeof(struct tm_ring_completion) == 16, "wire");
 struct tm_ring_line {
 	_Atomic uint32_t count;	/* submitted, or completed */
 	_Atomic uint32_t sleeps;
-	uint32_t unused[14];
+	_Atomic uint32_t wake_at; /* by this count of the other side */
+	uint32_t unused[13];
 };
 static_assert(sizeof(struct tm_ring_line) == 64, "wire");
 

@@ -344,10 +344,14 @@ static int wait_for_answer(struct tm_lane *lane, uint64_t timeout_ns)
 {
 	_Atomic uint32_t *word = &lane->head->completed.count;
 	uint64_t nap_ns = NAP_FIRST_NS, begin_ns, waited_ns = 0;
+	/* Of many, half: while these are taken, the rest is worked on. */
+	uint32_t enough = (lane->submitted - lane->completed + 1) / 2;
 
 	if (tm_doorbell_spin(word, lane->completed, &lane->patience))
 		return 0;
 	begin_ns = tm_clock_system_now_ns(NULL);
+	atomic_store_explicit(&lane->head->submitted.wake_at,
+			      lane->completed + enough, memory_order_relaxed);
 	for (;;) {
 		if (nap_ns > timeout_ns - waited_ns)
 			nap_ns = timeout_ns - waited_ns;
@@ -382,7 +386,9 @@ int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,
 					      lane->submitted,
 					      memory_order_release);
 			tm_doorbell_ring(&lane->head->submitted.count,
-					 &lane->head->completed.sleeps);
+					 lane->submitted,
+					 &lane->head->completed.sleeps,
+					 &lane->head->completed.wake_at);
 		}
 		if (!has_answer(lane)) {
 			int err = wait_for_answer(lane, timeout_ns);

@@ -9,10 +9,13 @@
  * waiter spins while spinning has lately been enough, and goes to sleep at once
  * while it has not; now and then it spins longer, to find out whether that has
  * changed (both sides sleeping make each other slow: a short try would never
- * see that it could be otherwise).
+ * see that it could be otherwise). Each such probe in vain doubles the time to
+ * the next: where both sides share a core, because others have the rest, no
+ * probe can succeed.
  *
- * The bound: a wait burns at most TM_SPIN_NS, every TM_SPIN_PROBE-th at most
- * TM_SPIN_PROBE_NS; nothing at all where the process has a single core.
+ * The bound: a wait burns at most TM_SPIN_NS; a probe, one wait in
+ * TM_SPIN_PROBE_FIRST to TM_SPIN_PROBE_LAST, at most TM_SPIN_PROBE_NS; nothing
+ * at all where the process has a single core.
  *
  * The flag protocol is that of ring_abi.h. Both words are shared with a peer
  * that may write anything there: all that comes of it is a wake-up too many or
@@ -34,8 +37,9 @@
 #include "clock.h"
 
 #define TM_SPIN_NS UINT64_C(30000)
-#define TM_SPIN_PROBE_NS UINT64_C(150000)
-#define TM_SPIN_PROBE 32
+#define TM_SPIN_PROBE_NS UINT64_C(100000)
+#define TM_SPIN_PROBE_FIRST 16
+#define TM_SPIN_PROBE_LAST 2048
 /* So many spins in vain, and it sleeps at once. */
 #define TM_SPIN_MISSES 2
 
@@ -44,13 +48,17 @@ struct tm_patience {
 	bool may_spin;
 	uint32_t misses;	/* spins in vain since the last that was not */
 	uint32_t waits;		/* since the last probe */
+	uint32_t interval;	/* from that to the next */
 };
 
 static inline void tm_patience_init(struct tm_patience *patience)
 {
 	cpu_set_t cpus;
 
-	*patience = (struct tm_patience){ .may_spin = true };
+	*patience = (struct tm_patience){
+		.may_spin = true,
+		.interval = TM_SPIN_PROBE_FIRST,
+	};
 	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
 		patience->may_spin = CPU_COUNT(&cpus) > 1;
 }
@@ -71,9 +79,11 @@ static inline uint64_t tm_patience_budget_ns(struct tm_patience *patience)
 		return 0;
 	if (patience->misses < TM_SPIN_MISSES)
 		return TM_SPIN_NS;
-	if (++patience->waits < TM_SPIN_PROBE)
+	if (++patience->waits < patience->interval)
 		return 0;
 	patience->waits = 0;
+	if (patience->interval < TM_SPIN_PROBE_LAST)
+		patience->interval *= 2;
 	return TM_SPIN_PROBE_NS;
 }
 
@@ -98,6 +108,7 @@ static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 			if (atomic_load_explicit(word, memory_order_acquire) !=
 			    seen) {
 				patience->misses = 0;
+				patience->interval = TM_SPIN_PROBE_FIRST;
 				return true;
 			}
 			tm_spin_pause();
@@ -107,18 +118,24 @@ static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 	return false;
 }
 
-/* After *word has been advanced: wakes who said that it sleeps on it. */
-static inline void tm_doorbell_ring(_Atomic uint32_t *word,
-				    _Atomic uint32_t *sleeps)
+/* After *word has been advanced to @count: wakes who said that it sleeps on it
+ * and has enough now. */
+static inline void tm_doorbell_ring(_Atomic uint32_t *word, uint32_t count,
+				    _Atomic uint32_t *sleeps,
+				    _Atomic uint32_t *wake_at)
 {
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(sleeps, memory_order_relaxed) &&
-	    atomic_exchange(sleeps, 0))
+	if (!atomic_load_explicit(sleeps, memory_order_acquire))
+		return;
+	if ((int32_t)(count - atomic_load_explicit(
+				      wake_at, memory_order_relaxed)) < 0)
+		return;
+	if (atomic_exchange(sleeps, 0))
 		syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-/* Sleeps until *word is not @seen, somebody wakes it, or time is up: the caller
- * looks again. */
+/* Sleeps until somebody wakes it or time is up, if *word is still @seen: the
+ * caller looks again. */
 static inline void tm_doorbell_sleep(_Atomic uint32_t *word, uint32_t seen,
 				     _Atomic uint32_t *sleeps,
 				     uint64_t timeout_ns)

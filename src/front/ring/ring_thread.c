@@ -31,8 +31,9 @@ static void serve_one(struct tm_ring *ring)
 	completion->result = result;
 	atomic_store_explicit(&ring->head->completed.count, ++ring->done,
 			      memory_order_release);
-	tm_doorbell_ring(&ring->head->completed.count,
-			 &ring->head->submitted.sleeps);
+	tm_doorbell_ring(&ring->head->completed.count, ring->done,
+			 &ring->head->submitted.sleeps,
+			 &ring->head->submitted.wake_at);
 }
 
 static void serve_some(struct tm_ring *ring, uint32_t count)
@@ -48,10 +49,13 @@ static void wait_for_more(struct tm_ring *ring)
 {
 	_Atomic uint32_t *submitted = &ring->head->submitted.count;
 
-	if (!tm_doorbell_spin(submitted, ring->done, &ring->patience))
-		tm_doorbell_sleep_until(submitted, ring->done,
-					&ring->head->completed.sleeps,
-					&ring->channel->stop);
+	if (tm_doorbell_spin(submitted, ring->done, &ring->patience))
+		return;
+	atomic_store_explicit(&ring->head->completed.wake_at, ring->done + 1,
+			      memory_order_relaxed);
+	tm_doorbell_sleep_until(submitted, ring->done,
+				&ring->head->completed.sleeps,
+				&ring->channel->stop);
 }
 
 void *tm_ring_serve(void *opaque)
