@@ -37,8 +37,9 @@
 #define GREETING_MAX 32
 #define GREETING_NS UINT64_C(5000000000)
 #define BUSY_NS UINT64_C(1000000000)
-#define BUSY_POLL_MS 5
-#define SHORT_OF_DESCRIPTORS_MS 100
+#define BUSY_POLL_NS UINT64_C(5000000)
+#define SHORT_NS UINT64_C(100000000)
+#define NO_MEMORY_MS 5
 #define ACCEPT_MAX 16 /* in a round */
 
 struct listener {
@@ -321,23 +322,29 @@ static size_t list_polled(struct tm_ring_server *server,
 	return count;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static int poll_timeout_ms(struct tm_ring_server *server)
 {
 	uint64_t now_ns = tm_clock_system_now_ns(NULL);
 	uint64_t due_ns = UINT64_MAX;
 
 	for (struct tm_channel *c = server->channels; c; c = c->next) {
-		uint64_t until_ns = c->deadline_ns;
-
+		/* Its last thread would wake us, but there is none. */
+		if (c->state == TM_CHANNEL_ENDING && !atomic_load(&c->threads))
+			return 0;
 		if (c->state != TM_CHANNEL_GREETING)
 			continue;
 		if (c->has_hello)
-			return BUSY_POLL_MS;
-		if (until_ns < due_ns)
-			due_ns = until_ns;
+			due_ns = least(due_ns, now_ns + BUSY_POLL_NS);
+		else
+			due_ns = least(due_ns, c->deadline_ns);
 	}
 	if (server->is_short_of_descriptors)
-		return SHORT_OF_DESCRIPTORS_MS;
+		due_ns = least(due_ns, now_ns + SHORT_NS);
 	if (due_ns == UINT64_MAX)
 		return -1;
 	return due_ns <= now_ns ? 0 : (int)((due_ns - now_ns) / 1000000) + 1;
@@ -390,7 +397,7 @@ static void look_round(struct tm_ring_server *server)
 	count = list_polled(server, listeners);
 	if (!count || poll(server->polled, count,
 			   poll_timeout_ms(server)) < 0) {
-		poll(NULL, 0, BUSY_POLL_MS);
+		poll(NULL, 0, NO_MEMORY_MS);
 		return;
 	}
 	server->is_short_of_descriptors = false;
