@@ -605,6 +605,9 @@ static int connected_pool_destroy(struct tm_port *port, int pool)
 	c->pools[pool].is_there = false;
 	tm_lock_release(&c->link_lock);
 	result = run_one(port, &call);
+	/* Ephemeral, and gone with the daemon that it was made in. */
+	if (result == -ENOENT && before.is_there)
+		result = 0;
 	if (result && result != -ENOENT) {
 		tm_lock_acquire(&c->link_lock);
 		c->pools[pool] = before;
