@@ -329,6 +329,10 @@ struct tmem_counts {
  * @codec_input_bytes: bytes of the stored pages that a codec made smaller or
  *	tried to (@pages less same-filled and shared ones)
  * @counts: sum over all clients
+ * @needed_bytes: what no eviction can get back: persistent pages and
+ *	reservations; tmem_store_set_memory() refuses to go below
+ * @freeable_bytes: about what tmem_store_evict() could give back: idle frames,
+ *	and what ephemeral pages are billed
  */
 struct tmem_store_stats {
 	size_t struct_size;
@@ -347,6 +351,8 @@ struct tmem_store_stats {
 	uint64_t recovered_pages;
 	uint64_t codec_input_bytes;
 	struct tmem_counts counts;
+	uint64_t needed_bytes;
+	uint64_t freeable_bytes;
 };
 
 /**

@@ -102,6 +102,11 @@ int tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
 	tm_lock_acquire(&store->control);
 	store_counts(store, stats);
 	name_plugins(store, stats);
+	stats->needed_bytes = tm_store_needed_bytes(store);
+	for (uint32_t i = 1; i < store->client_high; i++)
+		if (store->clients[i])
+			stats->freeable_bytes +=
+				(uint64_t)store->clients[i]->ephemeral_bytes;
 	tm_lock_release(&store->control);
 	stats->used_bytes = store->memory.used_bytes;
 	/* Beyond a limit that was lowered nothing is granted, so that use only
@@ -111,6 +116,7 @@ int tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
 		stats->memory_bytes = stats->used_bytes;
 	stats->arena_bytes = store->arena.used_frames * TMEM_FRAME_SIZE;
 	stats->idle_bytes = store->arena.idle_frames * TMEM_FRAME_SIZE;
+	stats->freeable_bytes += stats->idle_bytes;
 	stats->metadata_bytes = stats->used_bytes - stats->arena_bytes -
 				stats->idle_bytes;
 	stats->counts.compressed_bytes += store->content_bytes;

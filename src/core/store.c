@@ -396,8 +396,7 @@ int tm_store_set_allocator(struct tm_store *store, const char *allocator)
 	return err;
 }
 
-/* What no eviction can get back, in memory. */
-static uint64_t needed_bytes(const struct tm_store *store)
+uint64_t tm_store_needed_bytes(const struct tm_store *store)
 {
 	uint64_t bytes = 0;
 
@@ -425,7 +424,7 @@ int tm_store_set_memory(struct tm_store *store, uint64_t memory_bytes)
 	    memory_bytes > store->arena.super->memory_max_bytes)
 		return -EINVAL;
 	tm_lock_acquire(&store->control);
-	if (memory_bytes < needed_bytes(store))
+	if (memory_bytes < tm_store_needed_bytes(store))
 		err = -EBUSY;
 	else
 		atomic_store(&store->memory.limit_bytes, memory_bytes);

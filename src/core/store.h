@@ -576,6 +576,8 @@ int tm_codec_slot_open(struct tm_store *store, const char *spec,
 		       uint32_t *slot);
 int tm_allocator_slot_open(struct tm_store *store, const char *name,
 			   uint32_t *slot);
+/* What no eviction can get back, in memory. Under store.control. (store.c) */
+uint64_t tm_store_needed_bytes(const struct tm_store *store);
 /* Opens a codec and writes its slot to @choice, evicting what is ephemeral for
  * its contexts. As tmem_store_set_codec(). (store.c) */
 int tm_store_choose_codec(struct tm_store *store, const char *codec,

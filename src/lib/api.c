@@ -27,6 +27,8 @@ struct tmem_store {
 #define STORE_CONFIG_SIZE_MIN sizeof(struct tmem_store_config)
 #define CLIENT_CONFIG_SIZE_MIN sizeof(struct tmem_client_config)
 
+#define STATS_SIZE_MIN offsetof(struct tmem_store_stats, needed_bytes)
+
 /* Copies what both sides know of a structure that begins with its size. */
 static int take(void *to, size_t to_size, const void *from, size_t min_size)
 {
@@ -151,7 +153,7 @@ int tmem_store_get_stats(struct tmem_store *store,
 	struct tmem_store_stats all = { 0 };
 	int err = 0;
 
-	if (!stats || stats->struct_size < sizeof(all) ||
+	if (!stats || stats->struct_size < STATS_SIZE_MIN ||
 	    stats->counts.struct_size < sizeof(all.counts))
 		return -EINVAL;
 	if (store->core)

@@ -84,6 +84,9 @@ struct step_case {
 	const char *codec;
 	const char *needs; /* a codec that may not be there */
 	bool moves; /* must move at least one object */
+	/* The operation once more, by whoever finds the arena and cannot know
+	 * whether it was carried out: has one effect and one answer. */
+	int (*again)(struct tm_client *client);
 };
 
 /* --- setting up, in the child
@@ -410,9 +413,44 @@ static int act_pool_create(struct scene *scene)
 			      TMEM_POOL_PERSISTENT, NULL);
 }
 
+/* An ephemeral pool's id is free after reopening, whatever happened. */
+static void setup_no_ephemeral(struct scene *scene)
+{
+	setup_usual(scene);
+	must(!tm_pool_destroy(scene->client[0], 1), "pool destroy");
+	act_steps(scene);
+}
+
+static int create_numbered(struct tm_client *client)
+{
+	tm_client_set_call(client, 1);
+	return tm_pool_create(client, TM_POOL_ANY, TMEM_POOL_PERSISTENT, NULL);
+}
+
+static int act_create_numbered(struct scene *scene)
+{
+	return create_numbered(scene->client[0]);
+}
+
+static int destroy_numbered(struct tm_client *client)
+{
+	tm_client_set_call(client, 1);
+	return tm_pool_destroy(client, 0);
+}
+
+static int act_destroy_numbered(struct scene *scene)
+{
+	return destroy_numbered(scene->client[0]);
+}
+
 static void after_pool_0(struct world *world)
 {
 	world->pool[0][0] = true;
+}
+
+static void after_pool_1(struct world *world)
+{
+	world->pool[0][1] = true;
 }
 
 static void after_pool_2(struct world *world)
@@ -723,6 +761,10 @@ static const struct step_case cases[] = {
 	     after_pool_0),
 	CASE("pool-destroy", setup_usual, act_pool_destroy, 0,
 	     after_pool_destroy),
+	CASE("pool-create-numbered", setup_no_ephemeral, act_create_numbered, 1,
+	     after_pool_1, .again = create_numbered),
+	CASE("pool-destroy-numbered", setup_usual, act_destroy_numbered, 0,
+	     after_pool_destroy, .again = destroy_numbered),
 	CASE("pool-reap", setup_reap_pool, act_steps, 0, after_nothing),
 	CASE("client-attach", setup_usual, act_attach, 0, after_attach),
 	CASE("client-attach-again", setup_attach_ended, act_attach_ended, 0,
@@ -821,6 +863,32 @@ static bool watch_arena(struct watch *watch)
 	return true;
 }
 
+/* The same call, in the arena as it was left, makes of it what one call does.
+ */
+static void verify_again(struct watch *watch)
+{
+	const struct step_case *c = watch->step_case;
+	struct tmem_store_config config = *watch->config;
+	struct tm_client *client;
+	struct tm_store *store;
+	int result, matched;
+
+	config.arena = watch->copy;
+	image_write(&watch->image, watch->copy);
+	ck_assert_int_eq(tm_store_open(&config, watch->plugins, &store), 0);
+	client = crash_attach(store, 0, &result);
+	result = c->again(client);
+	ck_assert_msg(result == c->expected,
+		      "%s: after instruction %" PRIu64 ", again: %d", c->name,
+		      watch->steps, result);
+	tm_client_detach(client);
+	tm_store_close(store);
+	ck_assert_int_eq(crash_verify(watch->copy, watch->config,
+				      watch->plugins, NULL,
+				      &watch->shared->after, &matched),
+			 0);
+}
+
 static void verify(struct watch *watch)
 {
 	const struct world *before =
@@ -837,6 +905,8 @@ static void verify(struct watch *watch)
 			     watch->step_case->name, watch->steps,
 			     watch->images,
 			     before ? "not answered" : "answered");
+	if (watch->step_case->again)
+		verify_again(watch);
 	watch->by_match[matched]++;
 	if (watch->is_verbose)
 		printf("  instruction %" PRIu64 ": %s\n", watch->steps,

@@ -74,6 +74,36 @@ static uint32_t flood(const struct tm_test_store *t, struct tmem_client *client,
 /* --- the limit ------------------------------------------------------------ */
 
 /* Both kinds of pool, all kinds of pages, gets and flushes: after every call. */
+START_TEST(statistics_tell_what_can_go_and_what_must_stay)
+{
+	struct tmem_store_stats stats;
+	struct tm_test_store t;
+	int persistent, ephemeral;
+
+	tm_test_begin(&t, 32 * TM_MIB);
+	persistent = tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	ephemeral = tm_test_pool(t.client, 0);
+	for (uint32_t i = 0; i < 1000; i++) {
+		tm_test_put(t.client, persistent, 1, i, TM_PAGE_HEAP, i);
+		tm_test_put(t.client, ephemeral, 1, i, TM_PAGE_HEAP, i);
+	}
+	stats = tm_test_stats(t.store);
+	ck_assert_uint_ge(stats.needed_bytes,
+			  stats.counts.compressed_bytes / 2);
+	ck_assert_uint_le(stats.needed_bytes, stats.used_bytes);
+	ck_assert_uint_ge(stats.freeable_bytes,
+			  stats.counts.compressed_bytes / 2);
+	ck_assert_int_eq(tmem_store_set_memory(t.store,
+					       stats.needed_bytes - 1),
+			 -EBUSY);
+	ck_assert_int_eq(tmem_store_set_memory(t.store, stats.needed_bytes),
+			 0);
+	ck_assert_uint_le(tm_test_stats(t.store).freeable_bytes,
+			  stats.freeable_bytes / 10);
+	tm_test_end(&t);
+}
+END_TEST
+
 START_TEST(limit_is_never_exceeded)
 {
 	static const uint64_t limits[] = { TMEM_MEMORY_MIN, TM_MIB,
@@ -694,6 +724,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], MEASURE))
 		return run_measure(argv[2][0] - '0');
 	suite = suite_create("store: limits");
+	ADD(statistics_tell_what_can_go_and_what_must_stay);
 	ADD(limit_is_never_exceeded);
 	ADD(ephemeral_pages_make_room_and_persistent_ones_stay);
 	ADD(a_client_loses_its_oldest_pages_first);
