@@ -123,7 +123,7 @@ static_assert(sizeof(struct tm_ring_submission) == 64, "wire");
 struct tm_ring_completion {
 	uint32_t sequence;
 	int32_t result;		/* as the function in <tmem/tmem.h> */
-	uint32_t flags;		/* TM_RING_TAKEN */
+	_Atomic uint32_t flags;	/* TM_RING_TAKEN */
 	uint32_t unused;
 };
 static_assert(sizeof(struct tm_ring_completion) == 16, "wire");

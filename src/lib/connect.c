@@ -375,6 +375,7 @@ static void run_calls(struct connected *c, struct tm_lane *lane,
 
 /* A thread keeps to one lane while it is alone there. */
 static struct tm_lane *take_lane(struct connected *c)
+	TM_NO_THREAD_SAFETY_ANALYSIS
 {
 	uint64_t self = (uint64_t)(uintptr_t)pthread_self();
 	uint32_t first = (uint32_t)((self * UINT64_C(0x9e3779b97f4a7c15)) >>

@@ -381,15 +381,11 @@ int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,
 			place(lane, &calls[placed++]);
 			is_more = true;
 		}
-		if (is_more) {
-			atomic_store_explicit(&lane->head->submitted.count,
-					      lane->submitted,
-					      memory_order_release);
+		if (is_more)
 			tm_doorbell_ring(&lane->head->submitted.count,
 					 lane->submitted,
 					 &lane->head->completed.sleeps,
 					 &lane->head->completed.wake_at);
-		}
 		if (!has_answer(lane)) {
 			int err = wait_for_answer(lane, timeout_ns);
 
@@ -415,8 +411,8 @@ void tm_lane_salvage(struct tm_lane *lane, struct tm_call *calls,
 		const struct tm_ring_completion *c = &lane->completions[slot];
 
 		if (!(calls[call].flags & TM_RING_REMOVE) ||
-		    c->sequence != n || !(c->flags & TM_RING_TAKEN) ||
-		    c->result != TMEM_GET_HIT)
+		    !(atomic_load(&c->flags) & TM_RING_TAKEN) ||
+		    c->sequence != n || c->result != TMEM_GET_HIT)
 			continue;
 		memcpy(calls[call].out, page_of(lane, slot), TMEM_PAGE_SIZE);
 		calls[call].is_taken = true;

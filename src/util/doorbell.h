@@ -118,14 +118,15 @@ static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 	return false;
 }
 
-/* After *word has been advanced to @count: wakes who said that it sleeps on it
- * and has enough now. */
+/* Advances *word to @count, and wakes who said that it sleeps on it and has
+ * enough now. */
 static inline void tm_doorbell_ring(_Atomic uint32_t *word, uint32_t count,
 				    _Atomic uint32_t *sleeps,
 				    _Atomic uint32_t *wake_at)
 {
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!atomic_load_explicit(sleeps, memory_order_acquire))
+	/* Either the sleeper sees the count, or we its flag. */
+	atomic_store(word, count);
+	if (!atomic_load(sleeps))
 		return;
 	if ((int32_t)(count - atomic_load_explicit(
 				      wake_at, memory_order_relaxed)) < 0)

@@ -136,9 +136,7 @@ static int take_out(struct tm_ring *ring, const struct tm_ring_op *op,
 	result = get(ring, op, 0);
 	if (result == TMEM_GET_HIT) {
 		completion->result = result;
-		atomic_thread_fence(memory_order_release);
-		completion->flags = TM_RING_TAKEN;
-		atomic_thread_fence(memory_order_seq_cst);
+		atomic_store(&completion->flags, TM_RING_TAKEN);
 		/* Somebody flushed it: he was first, and it was not there. */
 		result = tmem_flush_page(channel->attachment.client, op->pool,
 					 &oid, op->page.index);

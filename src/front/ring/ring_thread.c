@@ -25,13 +25,11 @@ static void serve_one(struct tm_ring *ring)
 
 	memcpy(&submission, &ring->submissions[slot], sizeof(submission));
 	__asm__ volatile("" ::: "memory");
-	completion->flags = 0;
+	atomic_store_explicit(&completion->flags, 0, memory_order_relaxed);
 	completion->sequence = ring->done;
 	result = tm_ring_execute(ring, &submission, completion);
 	completion->result = result;
-	atomic_store_explicit(&ring->head->completed.count, ++ring->done,
-			      memory_order_release);
-	tm_doorbell_ring(&ring->head->completed.count, ring->done,
+	tm_doorbell_ring(&ring->head->completed.count, ++ring->done,
 			 &ring->head->submitted.sleeps,
 			 &ring->head->submitted.wake_at);
 }
