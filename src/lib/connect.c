@@ -29,7 +29,7 @@
 #include <config.h>
 
 #include <errno.h>
-#include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -41,6 +41,7 @@
 
 #include "client.h"
 #include "link.h"
+#include "runtime_dir.h"
 
 #define TIMEOUT_MS_DEFAULT 30000
 #define RINGS_DEFAULT_MAX 16
@@ -747,13 +748,15 @@ static int make_lanes(struct connected *c)
 static int take_config(struct connected *c,
 		       const struct tmem_connect_config *config)
 {
-	const char *path = config->socket;
+	char path[PATH_MAX];
+	int err;
 
-	if (!path)
-		path = getenv("TMEM_SOCKET");
-	if (!path)
-		return -ENOENT;
-	c->socket = strdup(path);
+	if (!config->socket) {
+		err = tm_default_socket(path, sizeof(path));
+		if (err)
+			return err;
+	}
+	c->socket = strdup(config->socket ? config->socket : path);
 	c->alive = make_alive();
 	if (!c->socket || !c->alive)
 		return -ENOMEM;
