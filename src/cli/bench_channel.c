@@ -51,7 +51,7 @@ struct peer {
 struct session {
 	struct tm_bench *bench;
 	struct tm_bench_channel_result *result;
-	char folder[64];
+	char folder[80];
 	struct tm_bench_server daemon;
 	struct tm_bench_store embedded;
 	struct tm_bench_memcached memcached;
@@ -474,9 +474,13 @@ static int start_memcached(struct session *s)
 
 static int open_session(struct session *s)
 {
+	const char *parent = getenv("TMPDIR");
 	int err;
 
-	snprintf(s->folder, sizeof(s->folder), "/tmp/tmem-bench-XXXXXX");
+	/* Sockets have short paths. */
+	if (!parent || strlen(parent) > 48)
+		parent = "/tmp";
+	snprintf(s->folder, sizeof(s->folder), "%s/tmem-bench-XXXXXX", parent);
 	if (!mkdtemp(s->folder)) {
 		s->folder[0] = 0;
 		return -errno;
