@@ -582,7 +582,8 @@ int tmem_client_get_counts(struct tmem_client *client,
  */
 
 #define TMEM_POOL_PERSISTENT (UINT32_C(1) << 0)
-#define TMEM_POOL_SHARED (UINT32_C(1) << 1)
+/* Spelled as in Xen's public header, so that both can be included. */
+#define TMEM_POOL_SHARED 2
 
 /**
  * tmem_pool_create() - make a pool, or join a shared one
