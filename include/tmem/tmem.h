@@ -669,6 +669,7 @@ int64_t tmem_pool_pages(struct tmem_client *client, int pool);
 enum tmem_put_result {
 	TMEM_PUT_REFUSED = 0,	/* nothing is stored under the handle now */
 	TMEM_PUT_STORED = 1,
+	TMEM_PUT_REPLACED = 2,	/* with TMEM_PUT_EXPLAIN only */
 };
 
 enum tmem_get_result {
@@ -679,8 +680,8 @@ enum tmem_get_result {
 /* The page may change during the call: it is copied before anything looks at
  * it. What is stored is some mixture of what was there meanwhile. */
 #define TMEM_PUT_UNSTABLE (UINT32_C(1) << 0)
-/* A refusal is a negative errno that says why: -ENOSPC: a page was there, and
- * was dropped; else nothing has changed: -EBUSY: the client is frozen, -EDQUOT:
+/* TMEM_PUT_REPLACED tells a page that was there. A refusal is a negative errno
+ * that says why: -ENOSPC: a page was there, and was dropped; else nothing has changed: -EBUSY: the client is frozen, -EDQUOT:
  * a cap, -ENOMEM: memory. */
 #define TMEM_PUT_EXPLAIN (UINT32_C(1) << 1)
 /* While the client is frozen, but does not migrate, a page that is there may be

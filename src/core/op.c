@@ -61,6 +61,7 @@ struct page_op {
 	uint64_t began_ns;	/* 0: not sampled */
 	uint32_t flags;		/* of a put */
 	int reason;		/* why a put is refused: a negative errno */
+	bool has_replaced;
 };
 
 /* A page on its way in. */
@@ -453,6 +454,7 @@ static bool publish(struct page_op *op, struct draft *draft)
 	if (old)
 		old_state = tm_page_mark_free(op->context, old);
 	tm_lock_release(&op->shard->lock);
+	op->has_replaced = old;
 	if (old) {
 		count(op, TM_COUNT_DUPLICATES);
 		tm_page_release(op->context, old, old_state);
@@ -494,7 +496,9 @@ static int put(struct page_op *op, const void *page)
 	}
 	count(op, TM_COUNT_PUTS);
 	time_op(op, &op->client->put_ns);
-	return TMEM_PUT_STORED;
+	return op->has_replaced && (op->flags & TMEM_PUT_EXPLAIN) ?
+		       TMEM_PUT_REPLACED :
+		       TMEM_PUT_STORED;
 }
 
 int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
