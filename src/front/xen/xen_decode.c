@@ -96,6 +96,8 @@ int tm_xen_answer(const struct tm_xen_call *call, int err)
 	return tm_xen_is_plain(call) ? err : tm_xen_code(err);
 }
 
+#define FLAGS (TMEM_XEN_OP_COMPAT | TMEM_XEN_OP_PLAIN | TMEM_XEN_OP_REMOVE)
+
 static size_t op_size(uint32_t flags)
 {
 	return flags & TMEM_XEN_OP_COMPAT ? sizeof(struct tmem_xen_op_compat) :
@@ -197,6 +199,8 @@ static int carry_out(struct tmem_xen_domain *domain, const void *op,
 	unsigned set;
 	int result;
 
+	if (flags & ~FLAGS)
+		return -EINVAL;
 	result = prelude(domain);
 	if (result)
 		return result;
