@@ -121,7 +121,7 @@ static void submit_edges(struct raw_peer *peer, struct input *input)
 
 	op.page.oid[0] = take_byte(input);
 	if (op.command <= TM_RING_DESTROY_POOL)
-		op.create.flags = take_byte(input);
+		op.create.flags = take_byte(input) | TM_RING_POOL_VERSION;
 	raw_submit(peer, &op, choice >> 7);
 }
 

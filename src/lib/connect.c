@@ -131,7 +131,8 @@ static int make_pool_again(struct connected *c, struct tm_lane *lane, int id)
 			.pool = id,
 			.create = { .uuid = { pool->uuid.word[0],
 					      pool->uuid.word[1] },
-				    .flags = pool->flags } },
+				    .flags = pool->flags |
+					     TM_RING_POOL_VERSION } },
 	};
 	int err = setup_call(c, lane, &call);
 
@@ -548,7 +549,7 @@ static void note_pool(struct connected *c, int id, uint32_t flags,
 	struct tm_call call = {
 		.op = { .command = TM_RING_NEW_POOL_AT,
 			.pool = id,
-			.create = { .flags = flags } },
+			.create = { .flags = flags | TM_RING_POOL_VERSION } },
 	};
 
 	tm_lock_acquire(&c->link_lock);
@@ -568,7 +569,7 @@ static int connected_pool_create(struct tm_port *port, uint32_t flags,
 	struct connected *c = connected_of(port);
 	struct tm_call call = {
 		.op = { .command = TM_RING_NEW_POOL,
-			.create = { .flags = flags } },
+			.create = { .flags = flags | TM_RING_POOL_VERSION } },
 	};
 	int result;
 

@@ -53,7 +53,7 @@ enum tm_rank {
 	TM_RANK_LINK,		/* connected client: its connection, pools */
 	TM_RANK_CHANNEL,	/* channel: peers; numbered calls */
 	TM_RANK_CHANNEL_PAGE,	/* channel: one of many handles of a peer */
-	TM_RANK_XEN,	/* Xen front end: domains, pools, control */
+	TM_RANK_XEN,		/* Xen front end: domains, pools, control */
 	TM_RANK_GUEST_MEMORY,	/* map of a guest's memory: its writers */
 	TM_RANK_CONTROL,	/* store: attach, limits, codec switches */
 	TM_RANK_REAP,		/* store: the reaper, one at a time */

@@ -278,8 +278,6 @@ int tm_xen_new_pool(struct tm_xen_call *call)
 	struct tmem_uuid uuid = {
 		{ call->op.u.creat.uuid[0], call->op.u.creat.uuid[1] }
 	};
-	int result;
-
 	uint32_t flags = store_flags(call->op.u.creat.flags);
 	int result;
 
