@@ -488,6 +488,29 @@ START_TEST(ephemeral_pools_are_there_again_and_empty)
 }
 END_TEST
 
+START_TEST(shared_pools_are_joined_again)
+{
+	const struct tmem_uuid uuid = { { 5, 6 } };
+	struct tmem_pool_info info = { .struct_size = sizeof(info) };
+
+	ring_host_kill(daemon_pid);
+	host.config.flags |= TMEM_STORE_SHARED_OPEN;
+	start_daemon();
+	ck_assert_int_eq(tm_test_pool(client, 0), 0);
+	ck_assert_int_eq(tmem_pool_create(client, TMEM_POOL_SHARED, &uuid), 1);
+	ck_assert_int_eq(tmem_pool_create(client, TMEM_POOL_SHARED, &uuid),
+			 -EEXIST);
+	ck_assert_int_eq(tmem_pool_destroy(client, 0), 0);
+	restart_daemon();
+	ck_assert_int_eq(tm_test_put(client, 1, 1, 1, TM_PAGE_TEXT, 1),
+			 TMEM_PUT_STORED);
+	ck_assert_int_eq(tmem_pool_get_info(client, 1, &info), 0);
+	ck_assert_uint_eq(info.flags, TMEM_POOL_SHARED);
+	ck_assert_uint_eq(info.uuid.word[1], 6);
+	ck_assert_int_eq(tmem_pool_get_info(client, 0, &info), -ENOENT);
+}
+END_TEST
+
 #ifndef __SANITIZE_THREAD__
 START_TEST(clients_go_on_when_the_daemon_is_killed_at_random)
 {
@@ -779,6 +802,7 @@ static Suite *ring_suite(void)
 	tcase_add_test(tcase, threads_do_not_mix_up_their_answers);
 	tcase_add_test(tcase, persistent_pages_outlive_the_daemon);
 	tcase_add_test(tcase, ephemeral_pools_are_there_again_and_empty);
+	tcase_add_test(tcase, shared_pools_are_joined_again);
 	tcase_add_test(tcase, a_daemon_that_hangs_is_given_up_and_found_again);
 	tcase_add_test(tcase, a_successor_takes_over_under_load);
 	tcase_add_test(tcase, a_put_that_timed_out_leaves_nothing);
