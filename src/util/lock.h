@@ -48,7 +48,9 @@
 #define TM_NO_THREAD_SAFETY_ANALYSIS TM_ATTR(no_thread_safety_analysis)
 
 enum tm_rank {
-	TM_RANK_CONTROL = 1,	/* store: attach, limits, codec switches */
+	TM_RANK_CONNECTIONS = 1, /* control socket: who is connected */
+	TM_RANK_SET,		/* control socket: one change at a time */
+	TM_RANK_CONTROL,	/* store: attach, limits, codec switches */
 	TM_RANK_REAP,		/* store: the reaper, one at a time */
 	TM_RANK_POOL,		/* pool: objects whose home is one shard */
 	TM_RANK_SHARD,		/* pool: one slice of its pages */

@@ -23,6 +23,8 @@ allowed()
 	src/codecs | src/alloc | src/plug) echo src/util ;;
 	src/core) echo src/plug src/util ;;
 	src/lib) echo src/core src/plug src/util ;;
+	src/front/*) echo src/lib src/core src/plug src/util src/abi ;;
+	src/daemon) echo src/front/ring src/lib src/core src/plug src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
 	src/cli) echo src/util bench ;;
 	esac
