@@ -76,7 +76,7 @@ static void set_counts(json_t *json, const struct tmem_counts *counts)
 	json_object_set_new(json, "get", json_of_latency(&counts->get));
 }
 
-/* --- clients ------------------------------------------------------------------ */
+/* --- clients -------------------------------------------------------------- */
 
 static json_t *json_of_uuid(const struct tmem_uuid *uuid)
 {
@@ -173,7 +173,7 @@ json_t *tm_json_of_clients(struct tm_control *control)
 	return clients;
 }
 
-/* --- the store ---------------------------------------------------------------- */
+/* --- the store ------------------------------------------------------------ */
 
 static int get_stats(struct tm_control *control, struct tmem_store_stats *stats)
 {
@@ -236,7 +236,7 @@ uint64_t tm_control_freeable_bytes(struct tm_control *control)
 	return get_stats(control, &stats) ? 0 : stats.freeable_bytes;
 }
 
-/* --- fields of a body --------------------------------------------------------- */
+/* --- fields of a body ----------------------------------------------------- */
 
 static int refuse(struct tm_request *request, const char *key,
 		  const char *wanted)

@@ -24,7 +24,7 @@
 
 #define JSON_TYPE "application/json"
 
-/* --- answers ---------------------------------------------------------------- */
+/* --- answers -------------------------------------------------------------- */
 
 static void drop_answer(struct tm_request *request)
 {
@@ -94,7 +94,7 @@ void tm_request_take(struct tm_request *request,
 	set_stream(request, ops, opaque);
 }
 
-/* --- paths and queries -------------------------------------------------------- */
+/* --- paths and queries ---------------------------------------------------- */
 
 int tm_hex_digit(char c)
 {
@@ -238,7 +238,7 @@ bool tm_request_flag(struct tm_request *request, const char *key)
 	return false;
 }
 
-/* --- a request's life --------------------------------------------------------- */
+/* --- a request's life ----------------------------------------------------- */
 
 struct tm_request *tm_request_begin(struct tm_control *control,
 				    const struct tm_route *routes,

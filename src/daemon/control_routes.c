@@ -44,7 +44,7 @@ static unsigned status_of(int err)
 }
 
 
-/* --- clients, one or all ------------------------------------------------------ */
+/* --- clients, one or all -------------------------------------------------- */
 
 struct tm_member *tm_request_member(struct tm_request *request)
 {
@@ -53,8 +53,8 @@ struct tm_member *tm_request_member(struct tm_request *request)
 
 	if (!member)
 		tm_answer_error(request, 404,
-				"there is no client \"%.80s\"; GET /clients "
-				"lists them",
+				"there is no client \"%.80s\"; `tmem list` "
+				"shows those there are",
 				request->argument);
 	return member;
 }
@@ -186,7 +186,7 @@ static void handle_destroy(struct tm_request *request)
 		change(request, destroy, NULL);
 }
 
-/* --- settings of clients ------------------------------------------------------ */
+/* --- settings of clients -------------------------------------------------- */
 
 /* What is to be changed: only what has its flag. */
 struct settings {
@@ -330,7 +330,7 @@ static void handle_client_set(struct tm_request *request)
 		change(request, apply_settings, &settings);
 }
 
-/* --- shared pools ------------------------------------------------------------- */
+/* --- shared pools --------------------------------------------------------- */
 
 /* "abcdef01-2345-6789-1234-567890abcdef": the first half is word 1. */
 static bool parse_uuid(const char *text, struct tmem_uuid *uuid)
@@ -401,7 +401,7 @@ static void handle_shared_auth(struct tm_request *request)
 		change(request, authorise, &how);
 }
 
-/* --- the store ---------------------------------------------------------------- */
+/* --- the store ------------------------------------------------------------ */
 
 static void handle_store(struct tm_request *request)
 {
@@ -568,7 +568,7 @@ static void handle_flush(struct tm_request *request)
 						  (json_int_t)freed));
 }
 
-/* --- for other programs ------------------------------------------------------- */
+/* --- for other programs --------------------------------------------------- */
 
 static void handle_metrics(struct tm_request *request)
 {

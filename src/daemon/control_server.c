@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -65,7 +66,7 @@ struct tm_control_server {
 	struct connection connections[2 * CONNECTIONS_MAX];
 };
 
-/* --- deadlines ------------------------------------------------------------------ */
+/* --- deadlines ------------------------------------------------------------ */
 
 static uint64_t now_ms(void)
 {
@@ -185,7 +186,7 @@ static struct connection *slot_of(struct MHD_Connection *connection)
 	return info ? info->socket_context : NULL;
 }
 
-/* --- requests ------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------- */
 
 /* What the library keeps for us with a request. */
 struct exchange {
@@ -283,6 +284,32 @@ static enum MHD_Result respond(struct MHD_Connection *connection,
 	return result;
 }
 
+/*
+ * The library takes an answer before a body or after it, not in its midst. A
+ * body that is refused there may be gigabytes, or endless: so the answer is
+ * written past the library, which then cuts the connection. Nothing else was
+ * sent on it, so there is room for these bytes, or nobody who wants them.
+ */
+static void answer_early(struct MHD_Connection *connection,
+			 const struct tm_request *request)
+{
+	char head[160];
+	struct iovec parts[2] = {
+		{ head, 0 },
+		{ request->text, request->text_size },
+	};
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+
+	parts[0].iov_len = (size_t)snprintf(
+		head, sizeof(head),
+		"HTTP/1.1 %u Refused\r\nConnection: close\r\n"
+		"Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+		request->status, request->type, request->text_size);
+	if (sendmsg(fd_of(connection), &message, MSG_DONTWAIT | MSG_NOSIGNAL) <
+	    0)
+		return;	/* it is gone, and will not be missed */
+}
+
 static bool may_enter(const struct tm_control_server *server,
 		      struct MHD_Connection *connection)
 {
@@ -356,7 +383,10 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
 	if (*size) {
 		tm_request_data(request, data, *size);
 		*size = 0;
-		return MHD_YES;
+		if (!request->status)
+			return MHD_YES;
+		answer_early(connection, request);
+		return MHD_NO;
 	}
 	tm_request_end(request);
 	if (request->stream)
@@ -379,7 +409,7 @@ static void log_http(void *opaque, const char *format, va_list args)
 	host->log(host->opaque, TMEM_LOG_DEBUG, text);
 }
 
-/* --- life ----------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------- */
 
 static struct MHD_Daemon *start_http(struct tm_control_server *server,
 				     int listen_fd)

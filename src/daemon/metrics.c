@@ -145,7 +145,7 @@ static bool sample_all(struct tm_control *control, struct samples *samples)
 	return true;
 }
 
-/* --- text ----------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------- */
 
 static void begin_family(FILE *out, const char *name, const char *type,
 			 const char *unit, const char *help)
