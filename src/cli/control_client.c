@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "control_client.h"
 #include "http_client.h"
+#include "runtime_dir.h"
 
 /* Nothing that is asked for takes longer than freezing a busy client. */
 #define TIMEOUT_S 120
@@ -73,18 +73,9 @@ void tm_cli_client_path(const struct tm_cli_target *target, const char *action,
 const char *tm_cli_control_socket(const struct tm_cli_control *control,
 				  char *path, size_t size)
 {
-	const char *from = getenv("TMEM_CONTROL");
-
 	if (control->socket)
 		return control->socket;
-	if (from && *from)
-		return from;
-	from = getenv("XDG_RUNTIME_DIR");
-	if (!geteuid() || !from || !*from)
-		snprintf(path, size, "/run/tmem/control/control.sock");
-	else
-		snprintf(path, size, "%s/tmem/control/control.sock", from);
-	return path;
+	return tm_default_control(path, size) ? NULL : path;
 }
 
 void tm_cli_explain_call(const char *socket, int err)
@@ -148,8 +139,14 @@ static int call(const struct tm_cli_control *control, const char *method,
 		.body_size = body ? strlen(body) : 0,
 		.timeout_s = TIMEOUT_S,
 	};
-	int err = tm_http_call(&request, answer);
+	int err;
 
+	if (!request.socket) {
+		tm_cli_error("the control socket's path (TMEM_CONTROL, or "
+			     "below XDG_RUNTIME_DIR) is too long for a socket");
+		return -ENAMETOOLONG;
+	}
+	err = tm_http_call(&request, answer);
 	if (err) {
 		tm_cli_explain_call(request.socket, err);
 		return err;

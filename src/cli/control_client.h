@@ -47,8 +47,8 @@ int tm_cli_target_operand(const struct tm_cli_verb *verb,
 void tm_cli_client_path(const struct tm_cli_target *target, const char *action,
 			char *path);
 
-/* The socket to ask: the option, TMEM_CONTROL or the default place, which is
- * written to @path (at least 108 bytes) then. */
+/* The socket to ask: the option, or else what tm_default_control() says, in
+ * @path; NULL when that is too long for a socket. */
 const char *tm_cli_control_socket(const struct tm_cli_control *control,
 				  char *path, size_t size);
 /* What went wrong with a call, as a sentence that says what to do. */
