@@ -3,7 +3,8 @@
  * Something to control: a store with clients that have put pages, and the
  * control socket of the daemon in front of it, without the daemon.
  *
- *	control_host SOCKET [--metrics SOCKET] [--busy] [--pages N] NAME...
+ *	control_host SOCKET [--metrics SOCKET] [--busy] [--pages N]
+ *		[--memory SIZE] NAME...
  *
  * Each NAME is a client: "web" one with an ephemeral and a persistent pool and
  * N pages (default 100) in each. --busy: a thread puts, gets and flushes pages
@@ -26,13 +27,12 @@
 #include "control.h"
 #include "registry.h"
 
-#define MEMORY_BYTES (UINT64_C(64) << 20)
-
 struct host {
 	const char *socket;
 	const char *metrics;
 	bool is_busy;
 	uint32_t pages;
+	uint64_t memory_bytes;
 	struct tmem_store *store;
 	struct tm_registry *registry;
 	struct tm_control *control;
@@ -124,6 +124,7 @@ static int parse(struct host *host, int argc, char **argv)
 	int i = 2;
 
 	host->pages = 100;
+	host->memory_bytes = UINT64_C(64) << 20;
 	host->socket = argv[1];
 	for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
 		if (!strcmp(argv[i], "--busy"))
@@ -132,6 +133,9 @@ static int parse(struct host *host, int argc, char **argv)
 			host->metrics = argv[++i];
 		else if (!strcmp(argv[i], "--pages") && i + 1 < argc)
 			host->pages = (uint32_t)atoi(argv[++i]);
+		else if (!strcmp(argv[i], "--memory") && i + 1 < argc &&
+			 !tmem_size_parse(argv[i + 1], &host->memory_bytes))
+			i++;
 		else
 			die(argv[i], -EINVAL);
 	}
@@ -144,8 +148,8 @@ static void open_all(struct host *host)
 	int err;
 
 	tmem_store_config_init(&config);
-	config.memory_bytes = MEMORY_BYTES;
-	config.memory_max_bytes = 2 * MEMORY_BYTES;
+	config.memory_bytes = host->memory_bytes;
+	config.memory_max_bytes = 2 * host->memory_bytes;
 	config.flags = TMEM_STORE_NO_LOCK;
 	config.log = log_line;
 	err = tmem_store_open(&config, &host->store);
@@ -180,13 +184,15 @@ int main(int argc, char **argv)
 {
 	struct host host = { 0 };
 	char ignored;
+	int at;
 
 	if (argc < 2)
 		die("wants a socket", -EINVAL);
 	signal(SIGPIPE, SIG_IGN);
+	at = parse(&host, argc, argv);
 	open_all(&host);
-	for (int i = parse(&host, argc, argv); i < argc; i++)
-		add_client(&host, argv[i]);
+	while (at < argc)
+		add_client(&host, argv[at++]);
 	serve(&host);
 	if (host.is_busy && host.first)
 		pthread_create(&host.busy_thread, NULL, keep_busy, &host);
