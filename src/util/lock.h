@@ -50,6 +50,8 @@
 enum tm_rank {
 	TM_RANK_CONNECTIONS = 1, /* control socket: who is connected */
 	TM_RANK_SET,		/* control socket: one change at a time */
+	TM_RANK_XEN,		/* Xen front end: domains, pools, control */
+	TM_RANK_GUEST_MEMORY,	/* map of a guest's memory: its writers */
 	TM_RANK_CONTROL,	/* store: attach, limits, codec switches */
 	TM_RANK_REAP,		/* store: the reaper, one at a time */
 	TM_RANK_POOL,		/* pool: objects whose home is one shard */
