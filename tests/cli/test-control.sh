@@ -33,6 +33,24 @@ json '$j->{pages} == 200 && $j->{puts} == 200 && @{$j->{pools}} == 2'
 json '$j->{pools}[0]{persistent} == 0 && $j->{pools}[1]{persistent} == 1'
 json '$j->{attached} == 1 && $j->{peer}{uid} == $<'
 
+json '$j->{mem_kib} == 1 << 20 && $j->{maxmem_kib} == 2 << 20'
+ask 200 GET /clients/db
+json '!defined $j->{mem_kib} && !defined $j->{maxmem_kib}'
+
+# --- the text of xl tmem-list
+expect 0 tmem-list -l -a --raw
+grep -q '^G=Tt:[0-9]*,' out || complain "no G line: $(cat out)"
+test "$(grep -c '^C=CI:[123],ww:0,.*,fr:0,.*,Ec:[0-9]*,' out)" = 3 ||
+	complain "no three clients: $(cat out)"
+test "$(grep -c '^P=CI:[123],PI:[01],PT:[EP]P,U0:0,U1:0,Pc:100,' out)" = 6 ||
+	complain "no six pools: $(cat out)"
+expect 0 list --raw db
+test "$(grep -c '^C=CI:2,' out)-$(grep -c '^[CG]=' out)" = 1-1 ||
+	complain "one client: $(cat out)"
+ask 404 GET '/list?client=nobody'
+ask 404 GET '/list?client='
+expect 2 list --raw --json
+
 # --- by number, by name, by a name with special bytes
 ask 200 GET /clients/2
 json '$j->{name} eq "db"'

@@ -18,6 +18,8 @@ json 'keys_are($j->{clients}[0], qw(name number mem maxmem pages compressed
 	get-p99))'
 json '$j->{clients}[0]{name} eq "busy" && $j->{clients}[0]{puts} > 0'
 json '$j->{clients}[0]{hits} > 0 && $j->{clients}[0]{hits} < 100'
+json '$j->{clients}[0]{mem} == 1 << 20 && $j->{clients}[0]{maxmem} == 2 << 20'
+json '!defined $j->{clients}[1]{mem}'
 json '$j->{clients}[1]{puts} == 0 && !defined $j->{clients}[1]{hits}'
 expect 0 top --json --count 1 --delay 0.1 --sort name
 json '$j->{clients}[2]{name} eq "idle"'

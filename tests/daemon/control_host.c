@@ -27,6 +27,11 @@
 #include "control.h"
 #include "registry.h"
 
+#include <tmem/xen.h>
+
+/* The first client's own memory: 1 GiB of 2. */
+#define FIRST_PAGES (UINT64_C(1) << 18)
+
 struct host {
 	const char *socket;
 	const char *metrics;
@@ -34,6 +39,7 @@ struct host {
 	uint32_t pages;
 	uint64_t memory_bytes;
 	struct tmem_store *store;
+	struct tmem_xen *xen;
 	struct tm_registry *registry;
 	struct tm_control *control;
 	struct tmem_client *first;
@@ -78,8 +84,11 @@ static void add_client(struct host *host, const char *name)
 
 	if (err < 0)
 		die(name, err);
-	if (!host->first)
+	if (!host->first) {
 		host->first = member->client;
+		tmem_xen_domain_set_pages(member->domain, FIRST_PAGES,
+					  2 * FIRST_PAGES);
+	}
 	for (int pool = 0; pool < 2; pool++) {
 		uint32_t flags = pool ? TMEM_POOL_PERSISTENT : 0;
 		int id = tmem_pool_create(member->client, flags, NULL);
@@ -145,6 +154,7 @@ static int parse(struct host *host, int argc, char **argv)
 static void open_all(struct host *host)
 {
 	struct tmem_store_config config;
+	struct tmem_xen_config xen;
 	int err;
 
 	tmem_store_config_init(&config);
@@ -155,7 +165,12 @@ static void open_all(struct host *host)
 	err = tmem_store_open(&config, &host->store);
 	if (err)
 		die("store", err);
-	err = tm_registry_open(host->store, NULL, NULL, &host->registry);
+	tmem_xen_config_init(&xen);
+	xen.store = host->store;
+	err = tmem_xen_open(&xen, &host->xen);
+	if (err)
+		die("xen", err);
+	err = tm_registry_open(host->store, host->xen, NULL, &host->registry);
 	if (err)
 		die("registry", err);
 }
@@ -165,6 +180,7 @@ static void serve(struct host *host)
 	struct tm_control_host what = {
 		.store = host->store,
 		.registry = host->registry,
+		.xen = host->xen,
 		.log = log_line,
 	};
 	int err = tm_control_open(&what, listen_at(host->socket),
@@ -205,6 +221,7 @@ int main(int argc, char **argv)
 		pthread_join(host.busy_thread, NULL);
 	tm_control_close(host.control);
 	tm_registry_close(host.registry);
+	tmem_xen_close(host.xen);
 	tmem_store_close(host.store);
 	return 0;
 }
