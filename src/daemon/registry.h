@@ -22,8 +22,9 @@
 #include <sys/types.h>
 
 #include <tmem/tmem.h>
-#include <tmem/xen.h>
 
+struct tmem_xen;
+struct tmem_xen_domain;
 struct tm_registry;
 struct tm_daemon_config;
 

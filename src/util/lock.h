@@ -48,7 +48,9 @@
 #define TM_NO_THREAD_SAFETY_ANALYSIS TM_ATTR(no_thread_safety_analysis)
 
 enum tm_rank {
-	TM_RANK_CALLS = 1,	/* connected client: numbered calls */
+	TM_RANK_CONNECTIONS = 1, /* control socket: who is connected */
+	TM_RANK_SET,		/* control socket: one change at a time */
+	TM_RANK_CALLS,	/* connected client: numbered calls */
 	TM_RANK_LANE,		/* connected client: one of its rings */
 	TM_RANK_LINK,		/* connected client: its connection, pools */
 	TM_RANK_CHANNEL,	/* channel: peers; numbered calls */
