@@ -50,7 +50,8 @@
 enum tm_rank {
 	TM_RANK_CONNECTIONS = 1, /* control socket: who is connected */
 	TM_RANK_SET,		/* control socket: one change at a time */
-	TM_RANK_CALLS,	/* connected client: numbered calls */
+	TM_RANK_LIMIT,		/* daemon: how the limit is decided */
+	TM_RANK_CALLS,		/* connected client: numbered calls */
 	TM_RANK_LANE,		/* connected client: one of its rings */
 	TM_RANK_LINK,		/* connected client: its connection, pools */
 	TM_RANK_CHANNEL,	/* channel: peers; numbered calls */
