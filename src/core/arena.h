@@ -68,7 +68,7 @@ struct tm_arena {
 
 struct tm_arena_config {
 	struct tm_memory *memory;
-	const char *path;	/* NULL: anonymous; "memfd" */
+	const char *path;	/* NULL: anonymous; "memfd"; "fd:N" */
 	uint64_t memory_bytes;
 	uint64_t memory_max_bytes;
 	bool must_exist;
