@@ -448,6 +448,20 @@ static int put(struct page_op *op, const void *page, uint32_t flags)
 	return TMEM_PUT_STORED;
 }
 
+/*
+ * It is cold, as a rule; by the time it is looked at, its beginning need not
+ * be. A codec reads on at a pace that the processor foresees; a copy does not
+ * wait for anything, so what it will read must all be on its way.
+ */
+static inline void prefetch_page(const void *page, uint32_t flags)
+{
+	/* Two loops: each of a length that the compiler knows. */
+	if (flags & TMEM_PUT_UNSTABLE)
+		tm_prefetch_read(page, TMEM_PAGE_SIZE);
+	else
+		tm_prefetch_read(page, 4 * TM_CACHE_LINE);
+}
+
 int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 	   uint32_t index, const void *page, uint32_t flags)
 {
@@ -456,9 +470,7 @@ int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 
 	if (flags & ~TMEM_PUT_UNSTABLE)
 		return -EINVAL;
-	/* It is cold, as a rule; by the time it is looked at, its beginning
-	 * need not be. */
-	tm_prefetch_read(page, 4 * TM_CACHE_LINE);
+	prefetch_page(page, flags);
 	result = begin(&op, client, pool, oid, index);
 	if (result)
 		return result;
