@@ -469,9 +469,8 @@ static int put(struct page_op *op, const void *page, uint32_t flags)
  * be. A codec reads on at a pace that the processor foresees; a copy does not
  * wait for anything, so what it will read must all be on its way.
  */
-static inline void prefetch_page(const void *page, uint32_t flags)
+static TM_ALWAYS_INLINE void prefetch_page(const void *page, uint32_t flags)
 {
-	/* Two loops: each of a length that the compiler knows. */
 	if (flags & TMEM_PUT_UNSTABLE)
 		tm_prefetch_read(page, TMEM_PAGE_SIZE);
 	else
