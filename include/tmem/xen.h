@@ -326,6 +326,15 @@ void tmem_xen_domain_set_pages(struct tmem_xen_domain *domain, uint64_t pages,
 			       uint64_t pages_max);
 
 /**
+ * tmem_xen_domain_get_pages() - what tmem_xen_domain_set_pages() said last
+ * @domain: the domain
+ * @pages: set
+ * @pages_max: set
+ */
+void tmem_xen_domain_get_pages(struct tmem_xen_domain *domain, uint64_t *pages,
+			       uint64_t *pages_max);
+
+/**
  * tmem_xen_domain_end() - the guest dies
  * @domain: the domain
  *
@@ -357,6 +366,9 @@ void tmem_xen_domain_close(struct tmem_xen_domain *domain);
 #define TMEM_XEN_OP_PLAIN (UINT32_C(1) << 1)
 /* A get takes the page out, whatever kind of pool it is in. */
 #define TMEM_XEN_OP_REMOVE (UINT32_C(1) << 2)
+/* With TMEM_XEN_OP_PLAIN: a new pool has the id that pool_id says; -EEXIST:
+ * it is taken, -EINVAL: it is none. */
+#define TMEM_XEN_OP_AT (UINT32_C(1) << 3)
 
 /**
  * tmem_xen_op() - carry out an operation
