@@ -38,7 +38,6 @@ struct host {
 	struct tmem_store *store;
 	struct tmem_xen *xen;
 	struct guest guests[2];	/* one that calls, one that was there before */
-	bool is_plain;
 };
 
 struct input {
@@ -101,17 +100,14 @@ static int neighbour(struct host *host, uint32_t cmd)
 
 static void begin(struct host *host)
 {
+	struct tmem_store_config store;
 	struct tmem_xen_config config;
 
-	if (!host->store) {
-		struct tmem_store_config store;
-
-		tmem_store_config_init(&store);
-		store.memory_bytes = UINT64_C(1) << 20;
-		store.memory_max_bytes = store.memory_bytes;
-		store.flags = TMEM_STORE_NO_THREADS | TMEM_STORE_NO_LOCK;
-		MUST(!tmem_store_open(&store, &host->store));
-	}
+	tmem_store_config_init(&store);
+	store.memory_bytes = UINT64_C(1) << 20;
+	store.memory_max_bytes = store.memory_bytes;
+	store.flags = TMEM_STORE_NO_THREADS | TMEM_STORE_NO_LOCK;
+	MUST(!tmem_store_open(&store, &host->store));
 	tmem_xen_config_init(&config);
 	config.store = host->store;
 	MUST(!tmem_xen_open(&config, &host->xen));
@@ -138,6 +134,7 @@ static void end(struct host *host)
 	end_guest(&host->guests[0]);
 	end_guest(&host->guests[1]);
 	tmem_xen_close(host->xen);
+	tmem_store_close(host->store);
 }
 
 static bool is_xens(int result)
@@ -251,10 +248,14 @@ static void of_the_host(struct host *host, uint8_t what, struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct tmem_plugins *plugins;
 	static struct host host;
 	struct input input = { data, size };
 	uint8_t *ram = host.guests[0].ram;
 
+	/* libFuzzer cannot have instrumented modules come and go. */
+	if (!plugins)
+		MUST(!tmem_plugins_open(NULL, NULL, NULL, &plugins));
 	for (size_t i = 0; i < FRAMES * TMEM_PAGE_SIZE; i++)
 		ram[i] = size ? data[i % size] : 0;
 	memset(ram + FRAMES * TMEM_PAGE_SIZE, 0x77, TMEM_PAGE_SIZE);
