@@ -116,8 +116,10 @@ struct tmem_uuid {
  * @codec: "NAME" or "NAME:LEVEL"; NULL: the build's default. "none" stores
  *	pages as they are.
  * @allocator: "NAME"; NULL: the build's default
- * @arena: NULL: anonymous memory. "memfd": a memfd. Else the path of a file
- *	on tmpfs, made with mode 0600 if it is not there, reopened if it is.
+ * @arena: NULL: anonymous memory. "memfd": a memfd. "fd:N": the memory behind
+ *	descriptor N, which stays the caller's: reopened, or made when it is
+ *	empty. Else the path of a file on tmpfs, made with mode 0600 if it is
+ *	not there, reopened if it is.
  * @plugin_path: directories, separated by ':', searched for plugins after
  *	the installed ones; NULL: none
  * @log: called with a level and one line, from any thread; NULL: nowhere
@@ -333,6 +335,7 @@ struct tmem_counts {
  *	reservations; tmem_store_set_memory() refuses to go below
  * @freeable_bytes: about what tmem_store_evict() could give back: idle frames,
  *	and what ephemeral pages are billed
+ * @memory_max_bytes: the highest limit tmem_store_set_memory() takes
  */
 struct tmem_store_stats {
 	size_t struct_size;
@@ -353,6 +356,7 @@ struct tmem_store_stats {
 	struct tmem_counts counts;
 	uint64_t needed_bytes;
 	uint64_t freeable_bytes;
+	uint64_t memory_max_bytes;
 };
 
 /**

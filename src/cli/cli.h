@@ -36,6 +36,12 @@ struct tm_cli_option {
 	int (*set)(void *target, const char *value);
 };
 
+/* An option's old spelling, -w for --weight. */
+struct tm_cli_letter {
+	char letter;
+	const char *name;
+};
+
 /**
  * struct tm_cli_verb - one verb
  * @name: as typed
@@ -43,6 +49,8 @@ struct tm_cli_option {
  * @usage: what follows the name in the usage line
  * @options: ends with a row whose name is NULL
  * @run: gets the arguments after the verb; returns an enum tm_cli_status
+ * @letters: old spellings, ends with a row whose letter is 0; NULL: none
+ * @was_tmem: xl and xm called it tmem-NAME, which works too
  */
 struct tm_cli_verb {
 	const char *name;
@@ -50,6 +58,8 @@ struct tm_cli_verb {
 	const char *usage;
 	const struct tm_cli_option *options;
 	int (*run)(const struct tm_cli_verb *verb, int argc, char **argv);
+	const struct tm_cli_letter *letters;
+	bool was_tmem;
 };
 
 /**
@@ -136,5 +146,15 @@ extern const struct tm_cli_verb tm_cli_capture;
 extern const struct tm_cli_verb tm_cli_replay;
 extern const struct tm_cli_verb tm_cli_bench;
 extern const struct tm_cli_verb tm_cli_plugins;
+extern const struct tm_cli_verb tm_cli_list;
+extern const struct tm_cli_verb tm_cli_top;
+extern const struct tm_cli_verb tm_cli_stats;
+extern const struct tm_cli_verb tm_cli_freeze;
+extern const struct tm_cli_verb tm_cli_thaw;
+extern const struct tm_cli_verb tm_cli_set;
+extern const struct tm_cli_verb tm_cli_shared_auth;
+extern const struct tm_cli_verb tm_cli_freeable;
+extern const struct tm_cli_verb tm_cli_flush;
+extern const struct tm_cli_verb tm_cli_destroy;
 
 #endif

@@ -2,8 +2,10 @@
 /*
  * Options: the parser for every verb's table, and the options of a store.
  *
- * Long options only, --name=value or --name value, in any order with operands;
- * -- ends them. An unknown one is an error that names the nearest.
+ * Long options, --name=value or --name value, in any order with operands; --
+ * ends them. An unknown one is an error that names the nearest. An option that
+ * has an old one-letter spelling knows it the way getopt() did: -w 5, -w5,
+ * -la; and -w=5, as xl's manual wrote.
  */
 #include <config.h>
 
@@ -41,6 +43,15 @@ void tm_cli_log(void *opaque, enum tmem_log_level level, const char *text)
 		tm_cli_error("%s", text);
 }
 
+static char letter_of(const struct tm_cli_verb *verb, const char *name)
+{
+	const struct tm_cli_letter *l = verb->letters;
+
+	while (l && l->letter && strcmp(l->name, name))
+		l++;
+	return l ? l->letter : 0;
+}
+
 static void print_help(const struct tm_cli_verb *verb)
 {
 	printf("Usage: tmem %s %s\n%s\n\n", verb->name, verb->usage,
@@ -51,7 +62,10 @@ static void print_help(const struct tm_cli_verb *verb)
 		snprintf(left, sizeof(left), "--%s%s%s", o->name,
 			 o->argument ? " " : "",
 			 o->argument ? o->argument : "");
-		printf("  %-28s %s\n", left, o->help);
+		printf("  %-28s %s", left, o->help);
+		if (letter_of(verb, o->name))
+			printf(" (-%c)", letter_of(verb, o->name));
+		putchar('\n');
 	}
 	printf("  %-28s %s\n", "--help", "this list");
 }
@@ -106,6 +120,39 @@ static int parse_option(const struct tm_cli_verb *verb, int argc, char **argv,
 	return option->set(target, value);
 }
 
+static const struct tm_cli_option *find_letter(const struct tm_cli_verb *verb,
+					       char letter)
+{
+	for (const struct tm_cli_option *o = verb->options; o->name; o++)
+		if (letter_of(verb, o->name) == letter)
+			return o;
+	return NULL;
+}
+
+/* Letters at argv[*at]; moves *at past an argument. */
+static int parse_letters(const struct tm_cli_verb *verb, int argc, char **argv,
+			 int *at, void *target)
+{
+	for (const char *letter = argv[*at] + 1; *letter; letter++) {
+		const struct tm_cli_option *o = find_letter(verb, *letter);
+		const char *value = letter[1] == '=' ? letter + 2 : letter + 1;
+
+		if (!o)
+			return tm_cli_error("%s: options are long ones: --%s?",
+					    verb->name, letter);
+		if (!o->argument) {
+			if (o->set(target, NULL))
+				return -EINVAL;
+			continue;
+		}
+		if (!letter[1] && *at + 1 >= argc)
+			return tm_cli_error("%s: -%c wants %s", verb->name,
+					    *letter, o->argument);
+		return o->set(target, letter[1] ? value : argv[++*at]);
+	}
+	return 0;
+}
+
 int tm_cli_parse(const struct tm_cli_verb *verb, int argc, char **argv,
 		 void *target, int *operands)
 {
@@ -122,8 +169,8 @@ int tm_cli_parse(const struct tm_cli_verb *verb, int argc, char **argv,
 			print_help(verb);
 			return 1;
 		} else if (strncmp(argv[i], "--", 2)) {
-			return tm_cli_error("%s: options are long ones: --%s?",
-					    verb->name, argv[i] + 1);
+			if (parse_letters(verb, argc, argv, &i, target))
+				return -EINVAL;
 		} else if (parse_option(verb, argc, argv, &i, target)) {
 			return -EINVAL;
 		}
