@@ -119,7 +119,7 @@ static bool host(struct test *t, int err, const char *what)
 	return false;
 }
 
-/* --- what a guest does ----------------------------------------------------- */
+/* --- what a guest does ---------------------------------------------------- */
 
 static void fill(uint8_t *page, uint64_t seed)
 {
@@ -127,7 +127,8 @@ static void fill(uint8_t *page, uint64_t seed)
 				    "made smaller; ";
 
 	for (size_t i = 0; i < TMEM_PAGE_SIZE; i++)
-		page[i] = (uint8_t)words[(i * (seed | 1)) % (sizeof(words) - 1)];
+		page[i] = (uint8_t)
+			words[(i * (seed | 1)) % (sizeof(words) - 1)];
 	memcpy(page, &seed, sizeof(seed));
 	memcpy(page + TMEM_PAGE_SIZE - sizeof(seed), &seed, sizeof(seed));
 }
@@ -231,7 +232,7 @@ static int flush_object(struct test *t, int guest, int pool, uint64_t object)
 	return page_op(t, guest, TMEM_XEN_FLUSH_OBJECT, H(pool, object, 0), 0);
 }
 
-/* --- pools ------------------------------------------------------------------ */
+/* --- pools ---------------------------------------------------------------- */
 
 static void pool_1(struct test *t)
 {
@@ -310,7 +311,7 @@ static void pool_5(struct test *t)
 			   -ENODEV);
 }
 
-/* --- shared pools ----------------------------------------------------------- */
+/* --- shared pools --------------------------------------------------------- */
 
 static void shared_1(struct test *t)
 {
@@ -413,7 +414,7 @@ static void shared_6(struct test *t)
 	IS(t, get(t, 1, 0, 1, 1), -TMEM_XEN_EEMPTY);
 }
 
-/* --- pages ------------------------------------------------------------------ */
+/* --- pages ---------------------------------------------------------------- */
 
 static void page_1(struct test *t)
 {
@@ -567,7 +568,7 @@ static void page_9(struct test *t)
 	IS(t, get(t, 0, 0, 1, 2), 1);
 }
 
-/* --- bad arguments ----------------------------------------------------------- */
+/* --- bad arguments -------------------------------------------------------- */
 
 static void bad_1(struct test *t)
 {
@@ -642,7 +643,7 @@ static void bad_4(struct test *t)
 	IS(t, get(t, 0, 0, 0, 5), 1);
 }
 
-/* --- freezing --------------------------------------------------------------- */
+/* --- freezing ------------------------------------------------------------- */
 
 static int freeze(struct test *t, int guest, bool is_frozen)
 {
@@ -693,7 +694,7 @@ static void frozen_3(struct test *t)
 	IS(t, put(t, 1, 0, 1, 1), 1);
 }
 
-/* --- guests ----------------------------------------------------------------- */
+/* --- guests --------------------------------------------------------------- */
 
 static void guest_1(struct test *t)
 {
@@ -736,7 +737,7 @@ static void guest_3(struct test *t)
 	IS(t, destroy_pool(t, 0, 1), 1);
 }
 
-/* ---------------------------------------------------------------------------- */
+/* -------------------------------------------------------------------------- */
 
 #define RULE(name, text) { name, #name, text, false }
 /* Plain answers differ: a transport of ours is told what a guest is not. */
@@ -801,7 +802,8 @@ static bool run(const struct conform_port_ops *ops, char *const argument[],
 		rules[rule].run(&t);
 	ops->close(t.port);
 	printf("%s %zu - %s%s: %s%s%s\n", t.has_failed ? "not ok" : "ok",
-	       number + 1, rules[rule].name, number >= RULES ? " (32 bits)" : "",
+	       number + 1, rules[rule].name,
+	       number >= RULES ? " (32 bits)" : "",
 	       rules[rule].text, t.skipped ? " # SKIP " : "",
 	       t.skipped ? t.skipped : "");
 	fflush(stdout);

@@ -32,7 +32,7 @@ static int control(struct rig *on, struct tmem_xen_sysctl op)
 #define CONTROL(...) control(&rig, (struct tmem_xen_sysctl){ __VA_ARGS__ })
 #define ADDRESS(what) ((uintptr_t)(what))
 
-/* --- rows of the table ----------------------------------------------------- */
+/* --- rows of the table ---------------------------------------------------- */
 
 START_TEST(unknown_operations_and_padding_are_refused)
 {
@@ -242,7 +242,7 @@ START_TEST(authorisations_are_counted_and_limited)
 }
 END_TEST
 
-/* --- save and restore ------------------------------------------------------ */
+/* --- save and restore ----------------------------------------------------- */
 
 struct record {
 	struct tmem_handle handle;
@@ -544,7 +544,7 @@ START_TEST(a_domain_may_die_while_it_is_saved)
 }
 END_TEST
 
-/* --- the list -------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------- */
 
 START_TEST(the_list_has_the_lines_that_parsers_know)
 {

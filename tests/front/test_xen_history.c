@@ -131,7 +131,7 @@ START_TEST(cve_6035_pool_numbers_out_of_range_are_nobodys)
 }
 END_TEST
 
-/* --- bugs that were fixed --------------------------------------------------- */
+/* --- bugs that were fixed ------------------------------------------------- */
 
 START_TEST(h1_objects_that_differ_in_one_word_are_different)
 {
@@ -224,7 +224,8 @@ static void *run_cpu(void *argument)
 	uint64_t random = cpu->seed;
 
 	while (!stop) {
-		static const uint32_t cmds[] = { 1, 2, 4, 4, 4, 4, 5, 5, 5, 6, 7 };
+		static const uint32_t cmds[] = { 1, 2, 4, 4, 4, 4,
+						 5, 5, 5, 6, 7 };
 		struct tmem_xen_op op = { 0 };
 		int result;
 
@@ -458,7 +459,7 @@ START_TEST(h21_a_frame_may_go_while_it_is_copied)
 }
 END_TEST
 
-/* --- latent defects --------------------------------------------------------- */
+/* --- latent defects ------------------------------------------------------- */
 
 START_TEST(l2_a_page_that_could_not_be_delivered_is_gone_for_good)
 {

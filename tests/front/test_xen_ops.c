@@ -175,7 +175,7 @@ START_TEST(a_client_that_cannot_be_made_is_enomem)
 }
 END_TEST
 
-/* --- domains --------------------------------------------------------------- */
+/* --- domains -------------------------------------------------------------- */
 
 START_TEST(a_dying_domain_gets_enodev_and_its_number_is_free)
 {
@@ -295,7 +295,7 @@ START_TEST(persistent_puts_need_room_below_the_maximum)
 }
 END_TEST
 
-/* --- results --------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------- */
 
 START_TEST(every_error_of_the_store_has_a_code_of_xen)
 {
