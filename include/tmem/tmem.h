@@ -116,8 +116,10 @@ struct tmem_uuid {
  * @codec: "NAME" or "NAME:LEVEL"; NULL: the build's default. "none" stores
  *	pages as they are.
  * @allocator: "NAME"; NULL: the build's default
- * @arena: NULL: anonymous memory. "memfd": a memfd. Else the path of a file
- *	on tmpfs, made with mode 0600 if it is not there, reopened if it is.
+ * @arena: NULL: anonymous memory. "memfd": a memfd. "fd:N": the memory behind
+ *	descriptor N, which stays the caller's: reopened, or made when it is
+ *	empty. Else the path of a file on tmpfs, made with mode 0600 if it is
+ *	not there, reopened if it is.
  * @plugin_path: directories, separated by ':', searched for plugins after
  *	the installed ones; NULL: none
  * @log: called with a level and one line, from any thread; NULL: nowhere
@@ -333,6 +335,7 @@ struct tmem_counts {
  *	reservations; tmem_store_set_memory() refuses to go below
  * @freeable_bytes: about what tmem_store_evict() could give back: idle frames,
  *	and what ephemeral pages are billed
+ * @memory_max_bytes: the highest limit tmem_store_set_memory() takes
  */
 struct tmem_store_stats {
 	size_t struct_size;
@@ -353,6 +356,7 @@ struct tmem_store_stats {
 	struct tmem_counts counts;
 	uint64_t needed_bytes;
 	uint64_t freeable_bytes;
+	uint64_t memory_max_bytes;
 };
 
 /**
@@ -413,6 +417,58 @@ void tmem_client_config_init(struct tmem_client_config *config);
 int tmem_client_attach(struct tmem_store *store,
 		       const struct tmem_client_config *config,
 		       struct tmem_client **client);
+
+/**
+ * struct tmem_connect_config - how to reach a daemon's store
+ * @struct_size: set by tmem_connect_config_init()
+ * @socket: path of the daemon's socket, or of the client's own one there;
+ *	NULL: TMEM_SOCKET in the environment, else the usual place
+ * @name: of the client; NULL or "": the socket says it
+ * @rings: calls that can be under way at once; 0: one for each processor, 16
+ *	at most. The daemon may grant fewer.
+ * @timeout_ms: how long a call waits while the daemon is away; 0: 30000
+ * @log: told when the daemon goes and comes back; or NULL
+ * @log_opaque: passed to @log
+ */
+struct tmem_connect_config {
+	size_t struct_size;
+	const char *socket;
+	const char *name;
+	uint32_t rings;
+	uint32_t timeout_ms;
+	void (*log)(void *opaque, enum tmem_log_level level, const char *text);
+	void *log_opaque;
+};
+
+void tmem_connect_config_init(struct tmem_connect_config *config);
+
+/**
+ * tmem_connect() - attach to a client of a daemon's store
+ * @config: read during the call only; NULL: the defaults
+ * @client: set on success; tmem_client_detach() lets go of it
+ *
+ * What works on pools and pages works on such a client as on one of a store in
+ * the process; what only the owner of a store may do (limits, freezing,
+ * walking, destroying) answers -EOPNOTSUPP.
+ *
+ * When the daemon dies and comes back, calls wait for it and are then carried
+ * out, each once. Persistent pools are as they were; ephemeral ones are there
+ * again, under their ids, and empty. A call that waits longer than timeout_ms
+ * answers -ETIMEDOUT: of a put or flush, nothing is left under its handle when
+ * the daemon is back; a pool may have been made or not. -ENOTRECOVERABLE: so
+ * many calls timed out that this promise cannot be kept; detach.
+ *
+ * Return: 0, or
+ * -EINVAL: a name that is none.
+ * -ENOENT, -ECONNREFUSED, -EACCES: no daemon there, or not for this user.
+ * -EBUSY: somebody is attached to that client.
+ * -EUSERS: the daemon has no room for another.
+ * -EPROTONOSUPPORT: the daemon speaks another version.
+ * -ETIMEDOUT: it did not answer within timeout_ms.
+ * -ENOMEM, ...: as the system said.
+ */
+int tmem_connect(const struct tmem_connect_config *config,
+		 struct tmem_client **client);
 
 /**
  * tmem_client_set() - change the limits
@@ -741,6 +797,49 @@ int tmem_flush_page(struct tmem_client *client, int pool,
  */
 int tmem_flush_object(struct tmem_client *client, int pool,
 		      const struct tmem_oid *oid);
+
+enum tmem_request_kind {
+	TMEM_REQUEST_PUT = 1,
+	TMEM_REQUEST_GET,
+	TMEM_REQUEST_FLUSH_PAGE,
+	TMEM_REQUEST_FLUSH_OBJECT,
+};
+
+/**
+ * struct tmem_request - one call of many
+ * @kind: enum tmem_request_kind: which function
+ * @flags: its flags
+ * @pool: one of the client's pools
+ * @index: the page
+ * @oid: the object
+ * @page: TMEM_PAGE_SIZE bytes, of a put or get
+ * @result: what the function would return
+ */
+struct tmem_request {
+	uint32_t kind;
+	uint32_t flags;
+	int32_t pool;
+	uint32_t index;
+	struct tmem_oid oid;
+	void *page;
+	int32_t result;
+};
+
+/**
+ * tmem_batch() - several calls at once
+ * @client: the client
+ * @requests: carried out as if in this order, one after the other
+ * @count: how many
+ *
+ * Over a channel, requests are under way together, which costs less than one
+ * call after the other. A buffer may be used by one request only, unless all
+ * that use it are puts. A request that fails does not keep others from being
+ * carried out.
+ *
+ * Return: 0, -EINVAL (unknown kind; nothing was carried out).
+ */
+int tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+	       uint32_t count);
 
 /* ------------------------------------------------------------------------
  * Saving and migrating

@@ -17,7 +17,7 @@
  * included beside Xen's xen/tmem.h and xen/sysctl.h; sizes, offsets and
  * numbers are Xen's, and asserted.
  *
- * Since: 0.2
+ * Since: 0.1
  */
 #ifndef TMEM_XEN_H
 #define TMEM_XEN_H
@@ -366,6 +366,9 @@ void tmem_xen_domain_close(struct tmem_xen_domain *domain);
 #define TMEM_XEN_OP_PLAIN (UINT32_C(1) << 1)
 /* A get takes the page out, whatever kind of pool it is in. */
 #define TMEM_XEN_OP_REMOVE (UINT32_C(1) << 2)
+/* With TMEM_XEN_OP_PLAIN: a new pool has the id that pool_id says; -EEXIST:
+ * it is taken, -EINVAL: it is none. */
+#define TMEM_XEN_OP_AT (UINT32_C(1) << 3)
 
 /**
  * tmem_xen_op() - carry out an operation

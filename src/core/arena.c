@@ -6,6 +6,10 @@
  * then linked: nobody ever finds half an arena, and of two that race to make
  * one, the second opens the first's.
  *
+ * "fd:N" is the memory behind a descriptor that the caller keeps, a memfd as a
+ * rule: opened anew, so that the lock is ours and ends with us, while the
+ * memory is still there for whoever the descriptor is passed to.
+ *
  * What is in an existing file is believed only after its header was checked:
  * its checksum first, then that every region lies within the file, in order,
  * and has this build's record sizes.
@@ -338,6 +342,31 @@ static int make_memfd(const struct tm_arena_config *config)
 	return err;
 }
 
+/* As open_file(), for memory that the caller has a descriptor of. */
+static int open_descriptor(const struct tm_arena_config *config, bool *reopened)
+{
+	char self[64];
+	struct stat st;
+	int fd, err;
+
+	if (strspn(config->path + 3, "0123456789") != strlen(config->path + 3))
+		return refuse(config, -EINVAL, "\"fd:\" wants a number");
+	snprintf(self, sizeof(self), "/proc/self/fd/%.10s", config->path + 3);
+	fd = open(self, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
+		err = refuse_errno(config, errno, "cannot be opened");
+	else
+		err = lock_file(config, fd);
+	*reopened = !err && st.st_size;
+	if (!err && !st.st_size)
+		err = make_in_file(config, fd);
+	if (!err)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 static int map_file(struct tm_arena *arena,
 		    const struct tm_arena_config *config)
 {
@@ -406,6 +435,8 @@ static int map_arena(struct tm_arena *arena,
 		return map_anonymous(arena, config);
 	if (!strcmp(config->path, "memfd"))
 		arena->fd = make_memfd(config);
+	else if (!strncmp(config->path, "fd:", 3))
+		arena->fd = open_descriptor(config, &arena->reopened);
 	else
 		arena->fd = open_file(config, &arena->reopened);
 	if (arena->fd < 0)

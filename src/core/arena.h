@@ -61,6 +61,7 @@ struct tm_arena {
 	/* written under the lock, read without it as statistics */
 	_Atomic uint64_t used_frames;
 	_Atomic uint64_t idle_frames;
+	_Atomic bool has_no_chunks;	/* one could not be had: see frames.c */
 };
 
 /* The highest limit there can be, bytes. */
@@ -68,7 +69,7 @@ struct tm_arena {
 
 struct tm_arena_config {
 	struct tm_memory *memory;
-	const char *path;	/* NULL: anonymous; "memfd" */
+	const char *path;	/* NULL: anonymous; "memfd"; "fd:N" */
 	uint64_t memory_bytes;
 	uint64_t memory_max_bytes;
 	bool must_exist;

@@ -34,6 +34,9 @@ struct tm_port_ops {
 	int (*pool_get_info)(struct tm_port *port, int pool,
 			     struct tmem_pool_info *info);
 	int (*get_counts)(struct tm_port *port, struct tmem_counts *counts);
+	/* Kinds are known. NULL: one after the other. */
+	int (*batch)(struct tm_port *port, struct tmem_request *requests,
+		     uint32_t count);
 	void (*close)(struct tm_port *port);
 };
 

@@ -117,6 +117,7 @@ int tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats)
 	stats->arena_bytes = store->arena.used_frames * TMEM_FRAME_SIZE;
 	stats->idle_bytes = store->arena.idle_frames * TMEM_FRAME_SIZE;
 	stats->freeable_bytes += stats->idle_bytes;
+	stats->memory_max_bytes = store->arena.super->memory_max_bytes;
 	stats->metadata_bytes = stats->used_bytes - stats->arena_bytes -
 				stats->idle_bytes;
 	stats->counts.compressed_bytes += store->content_bytes;

@@ -12,9 +12,13 @@
  * One live attachment for each client: a second one is refused. A client
  * without attachment lingers, if the configuration says so, and then ends.
  *
+ * Limits: the configuration's when a client is met for the first time by this
+ * daemon; from then on what an operator set, until a reload finds that the
+ * client's own settings in the file have changed.
+ *
  * Locks: registry.lock guards lists, attachment and references; it is never
  * held while the store, a peer or a file is waited for, but for attaching to the
- * store.
+ * store and for its limits.
  */
 #ifndef TM_REGISTRY_H
 #define TM_REGISTRY_H
@@ -27,6 +31,7 @@ struct tmem_xen;
 struct tmem_xen_domain;
 struct tm_registry;
 struct tm_daemon_config;
+struct tm_config_client;
 
 struct tm_member {
 	/* set at creation, then constant */
@@ -43,12 +48,40 @@ struct tm_member {
 	uint64_t linger_until_ns;	/* 0: does not end by itself */
 };
 
-/* Takes up every client that @store has. 0 or a negative errno. */
+/* Whom it tells; all functions are called without a lock, from any thread. */
+struct tm_registry_host {
+	void *opaque;
+	/* @member was destroyed: its peer is to go. */
+	void (*drop)(void *opaque, struct tm_member *member);
+	/* Somebody came or went: tm_registry_expire() may be due at another
+	 * time. */
+	void (*changed)(void *opaque);
+	void (*log)(void *opaque, enum tmem_log_level level, const char *text);
+};
+
+/* Without members yet. @config outlives it, or the next tm_registry_reload().
+ * 0 or a negative errno. */
 int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
 		     const struct tm_daemon_config *config,
 		     struct tm_registry **registry);
 /* Nobody holds a member any more; clients stay in the store, detached. */
 void tm_registry_close(struct tm_registry *registry);
+
+/* Before anybody attaches. */
+void tm_registry_set_host(struct tm_registry *registry,
+			  const struct tm_registry_host *host);
+/* Then: takes up every client that the store has. 0 or a negative errno. */
+int tm_registry_take_up(struct tm_registry *registry);
+/* Another configuration from now on; clients whose settings differ get the new
+ * ones. */
+void tm_registry_reload(struct tm_registry *registry,
+			const struct tm_daemon_config *config);
+/* A copy of what the configuration says about client @name. */
+void tm_registry_settings(struct tm_registry *registry, const char *name,
+			  struct tm_config_client *settings);
+/* How many members there are, and how many of them are attached. */
+void tm_registry_count(struct tm_registry *registry, size_t *members,
+		       size_t *attached);
 
 /* A peer comes for client @name, which is made if it is not there, with the
  * limits that the configuration has for it. Holds it: tm_registry_detach() lets

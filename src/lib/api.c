@@ -484,3 +484,37 @@ int tmem_flush_object(struct tmem_client *client, int pool,
 {
 	return client->port.ops->flush_object(&client->port, pool, oid);
 }
+
+static int carry_out(struct tm_port *port, const struct tmem_request *r)
+{
+	const struct tm_port_ops *ops = port->ops;
+
+	switch (r->kind) {
+	case TMEM_REQUEST_PUT:
+		return ops->put(port, r->pool, &r->oid, r->index, r->page,
+				r->flags);
+	case TMEM_REQUEST_GET:
+		return ops->get(port, r->pool, &r->oid, r->index, r->page,
+				r->flags);
+	case TMEM_REQUEST_FLUSH_PAGE:
+		return ops->flush_page(port, r->pool, &r->oid, r->index);
+	default:
+		return ops->flush_object(port, r->pool, &r->oid);
+	}
+}
+
+int tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+	       uint32_t count)
+{
+	struct tm_port *port = &client->port;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (requests[i].kind < TMEM_REQUEST_PUT ||
+		    requests[i].kind > TMEM_REQUEST_FLUSH_OBJECT)
+			return -EINVAL;
+	if (port->ops->batch)
+		return port->ops->batch(port, requests, count);
+	for (uint32_t i = 0; i < count; i++)
+		requests[i].result = carry_out(port, &requests[i]);
+	return 0;
+}

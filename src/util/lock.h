@@ -50,6 +50,13 @@
 enum tm_rank {
 	TM_RANK_CONNECTIONS = 1, /* control socket: who is connected */
 	TM_RANK_SET,		/* control socket: one change at a time */
+	TM_RANK_LIMIT,		/* daemon: how the limit is decided */
+	TM_RANK_CALLS,		/* connected client: numbered calls */
+	TM_RANK_LANE,		/* connected client: one of its rings */
+	TM_RANK_LINK,		/* connected client: its connection, pools */
+	TM_RANK_CHANNEL,	/* channel: peers; numbered calls */
+	TM_RANK_CHANNEL_PAGE,	/* channel: one of many handles of a peer */
+	TM_RANK_REGISTRY,	/* daemon: who its clients are */
 	TM_RANK_XEN,		/* Xen front end: domains, pools, control */
 	TM_RANK_GUEST_MEMORY,	/* map of a guest's memory: its writers */
 	TM_RANK_CONTROL,	/* store: attach, limits, codec switches */

@@ -22,15 +22,18 @@ allowed()
 	src/util) echo ;;
 	src/codecs | src/alloc | src/plug) echo src/util ;;
 	src/core) echo src/plug src/util ;;
-	src/lib) echo src/core src/plug src/util ;;
-	src/front/*) echo src/lib src/core src/plug src/util src/abi ;;
-	src/daemon) echo src/front/ring src/lib src/core src/plug src/util ;;
+	src/lib) echo src/core src/plug src/abi src/util ;;
+	# Written over the public API, like anybody's.
+	src/front/xen) echo src/lib src/util ;;
+	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
+	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
+		src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
 	src/cli) echo src/util bench ;;
 	esac
 }
 
-for folder in src/*; do
+for folder in src/* src/front/*; do
 	test -d "$folder" || continue
 	for file in "$folder"/*.[ch]; do
 		test -e "$file" || continue

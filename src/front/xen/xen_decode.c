@@ -96,7 +96,9 @@ int tm_xen_answer(const struct tm_xen_call *call, int err)
 	return tm_xen_is_plain(call) ? err : tm_xen_code(err);
 }
 
-#define FLAGS (TMEM_XEN_OP_COMPAT | TMEM_XEN_OP_PLAIN | TMEM_XEN_OP_REMOVE)
+#define FLAGS                                                                  \
+	(TMEM_XEN_OP_COMPAT | TMEM_XEN_OP_PLAIN | TMEM_XEN_OP_REMOVE |         \
+	 TMEM_XEN_OP_AT)
 
 static size_t op_size(uint32_t flags)
 {

@@ -36,7 +36,7 @@ static bool uuid_names_a_pool(const struct tmem_uuid *uuid)
 	       (uuid->word[0] || uuid->word[1]);
 }
 
-/* --- global slots ---------------------------------------------------------- */
+/* --- global slots --------------------------------------------------------- */
 
 int tm_xen_shared_find(struct tmem_xen *xen, const struct tmem_uuid *uuid)
 {
@@ -104,7 +104,7 @@ void tm_xen_pools_forget(struct tmem_xen_domain *domain)
 		leave_shared(domain, slot);
 }
 
-/* --- making ---------------------------------------------------------------- */
+/* --- making --------------------------------------------------------------- */
 
 static bool has_aliases(const struct tmem_xen_domain *domain)
 {
@@ -242,6 +242,17 @@ static int create_lowest(struct tmem_xen_domain *domain, uint32_t flags,
 	return is_plain ? -ENOSPC : -EPERM;
 }
 
+static int create_here(struct tmem_xen_domain *domain, uint32_t slot,
+		       uint32_t flags, const struct tmem_uuid *uuid)
+	TM_REQUIRES(domain->xen->lock)
+{
+	if (slot >= TMEM_XEN_POOLS_MAX)
+		return -EINVAL;
+	if (!is_free(domain, (int)slot))
+		return -EEXIST;
+	return create(domain, (int)slot, flags, uuid, true);
+}
+
 static bool are_flags_valid(uint32_t flags)
 {
 	if (((flags >> TMEM_XEN_POOL_VERSION_SHIFT) &
@@ -267,6 +278,7 @@ int tm_xen_new_pool(struct tm_xen_call *call)
 	struct tmem_uuid uuid = {
 		{ call->op.u.creat.uuid[0], call->op.u.creat.uuid[1] }
 	};
+	uint32_t flags = store_flags(call->op.u.creat.flags);
 	int result;
 
 	if (!are_flags_valid(call->op.u.creat.flags))
@@ -274,10 +286,12 @@ int tm_xen_new_pool(struct tm_xen_call *call)
 	tm_lock_acquire(&domain->xen->lock);
 	if (domain->is_dying)
 		result = -ENODEV;
+	else if (tm_xen_is_plain(call) && call->flags & TMEM_XEN_OP_AT)
+		result = create_here(domain, (uint32_t)call->op.pool_id, flags,
+				     &uuid);
 	else
-		result = create_lowest(domain,
-				       store_flags(call->op.u.creat.flags),
-				       &uuid, tm_xen_is_plain(call));
+		result = create_lowest(domain, flags, &uuid,
+				       tm_xen_is_plain(call));
 	tm_lock_release(&domain->xen->lock);
 	return tm_xen_answer(call, result);
 }
@@ -293,7 +307,7 @@ int tm_xen_pool_create_at(struct tmem_xen_domain *domain, uint32_t slot,
 		create(domain, (int)slot, store_flags(flags), uuid, false));
 }
 
-/* --- ending ---------------------------------------------------------------- */
+/* --- ending --------------------------------------------------------------- */
 
 /* Another slot that leads to the store's pool @id, or -1. */
 static int other_slot(const struct tmem_xen_domain *domain, int id)

@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The daemon's life: opens everything in order, serves, and closes it in the
+ * reverse; see daemon.h.
+ *
+ * The loop waits, without a time-out, for a signal, for a successor, for the
+ * host's word that memory is short, for somebody who came or went (kick), or
+ * for the one timer. The timer is set only while something is due: a client
+ * that lingers, or a limit that follows the host while somebody uses the store.
+ * So a daemon without clients does not wake up at all.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <tmem/xen.h>
+
+#include "clock.h"
+#include "daemon.h"
+#include "layout.h"
+#include "notify.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+
+static int fail(struct tm_daemon *daemon, const char *what, int err)
+{
+	tm_daemon_log(daemon->log, TMEM_LOG_ERROR, "%s: %s", what,
+		      strerror(-err));
+	return err;
+}
+
+void tm_daemon_kick(struct tm_daemon *daemon)
+{
+	const uint64_t one = 1;
+
+	if (write(daemon->kick_fd, &one, sizeof(one)) < 0)
+		return; /* it counts already */
+}
+
+/* --- the store -------------------------------------------------------------------- */
+
+/* What an arena that is there takes now, and can take; else *@max_bytes is 0. */
+static void measure_arena(const char *path, uint64_t *bytes,
+			  uint64_t *max_bytes)
+{
+	struct tm_superblock super = { .layout_version = 0 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat status;
+
+	*bytes = 0;
+	*max_bytes = 0;
+	if (fd < 0)
+		return;
+	/* Whether it is one at all is for the store to say. */
+	if (!fstat(fd, &status) && S_ISREG(status.st_mode) &&
+	    pread(fd, &super, sizeof(super), 0) == (ssize_t)sizeof(super) &&
+	    !memcmp(super.magic, TM_LAYOUT_MAGIC, sizeof(super.magic))) {
+		*bytes = (uint64_t)status.st_blocks * 512;
+		*max_bytes = super.memory_max_bytes;
+	}
+	close(fd);
+}
+
+/* "anonymous" is a memfd, so that a successor can be given it. */
+static int name_arena(struct tm_daemon *daemon, char *name, size_t size)
+{
+	const char *path = daemon->config->arena;
+	char directory[TM_CONFIG_PATH_SIZE];
+
+	if (strcmp(path, "anonymous")) {
+		snprintf(directory, sizeof(directory), "%.*s",
+			 (int)(strrchr(path, '/') - path), path);
+		if (*directory && mkdir(directory, 0700) && errno != EEXIST)
+			return fail(daemon, directory, -errno);
+		snprintf(name, size, "%s", path);
+		return 0;
+	}
+	if (daemon->arena_fd < 0)
+		daemon->arena_fd = memfd_create("tmem-arena", MFD_CLOEXEC);
+	if (daemon->arena_fd < 0)
+		return fail(daemon, "arena", -errno);
+	snprintf(name, size, "fd:%d", daemon->arena_fd);
+	return 0;
+}
+
+static int load_boot(struct tm_daemon *daemon, struct tmem_boot *boot)
+{
+	const struct tm_daemon_config *config = daemon->config;
+	char error[TM_CONFIG_ERROR_SIZE];
+	int err;
+
+	tmem_boot_init(boot, TMEM_BOOT_DEFAULTS_TMEM);
+	err = tmem_boot_load(boot, *config->file ? config->file : NULL,
+			     *config->boot ? config->boot : NULL,
+			     TMEM_BOOT_KERNEL, error, sizeof(error));
+	if (err)
+		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
+	return err;
+}
+
+static int open_store(struct tm_daemon *daemon)
+{
+	char arena[TM_CONFIG_PATH_SIZE], path[64], codec[TM_CONFIG_CODEC_SIZE];
+	struct tmem_store_config config;
+	uint64_t bytes, max_bytes;
+	struct tmem_boot boot;
+	int err;
+
+	tmem_store_config_init(&config);
+	config.log = tm_daemon_log_callback;
+	config.log_opaque = daemon->log;
+	err = load_boot(daemon, &boot);
+	if (err)
+		return err;
+	tmem_boot_apply(&boot, &config, codec, sizeof(codec));
+	if (*daemon->config->plugin_path)
+		config.plugin_path = daemon->config->plugin_path;
+	err = name_arena(daemon, arena, sizeof(arena));
+	if (err)
+		return err;
+	config.arena = arena;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", daemon->arena_fd);
+	measure_arena(daemon->arena_fd < 0 ? arena : path, &bytes, &max_bytes);
+	err = tm_limit_begin(daemon, bytes, max_bytes, &config);
+	if (!err)
+		err = tmem_store_open(&config, &daemon->store);
+	return err ? fail(daemon, "the store cannot be opened", err) : 0;
+}
+
+static void report_store(struct tm_daemon *daemon)
+{
+	struct tmem_store_stats stats = {
+		.struct_size = sizeof(stats),
+		.counts.struct_size = sizeof(stats.counts),
+	};
+
+	if (tmem_store_get_stats(daemon->store, &stats))
+		return;
+	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
+		      "store open: arena %s, limit %" PRIu64
+		      " MiB%s, codec %s, allocator %s, %" PRIu64
+		      " clients, %" PRIu64 " persistent pages",
+		      daemon->config->arena, stats.memory_bytes >> 20,
+		      daemon->fallow ? " (follows the host)" : "", stats.codec,
+		      stats.allocator, stats.clients, stats.recovered_pages);
+}
+
+static void log_text(void *opaque, enum tmem_log_level level,
+			     const char *text)
+{
+	const struct tm_daemon *daemon = opaque;
+
+	tm_daemon_log_text(daemon->log, level, text);
+}
+
+/* --- listening ----------------------------------------------------------------------- */
+
+static int get_socket(struct tm_daemon *daemon, const struct tm_socket_how *how)
+{
+	char error[TM_CONFIG_ERROR_SIZE];
+	int fd = tm_sockets_get(daemon->sockets, how, error, sizeof(error));
+
+	if (fd < 0)
+		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
+	return fd;
+}
+
+static int listen_for(struct tm_daemon *daemon, const char *path,
+		      const struct tm_config_client *client)
+{
+	const struct tm_socket_how how = {
+		.path = path,
+		.mode = client ? client->mode : 0600,
+		.owner = client ? client->owner : (uid_t)-1,
+		.group = client ? client->group : (gid_t)-1,
+	};
+	int fd = get_socket(daemon, &how);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = tm_ring_server_listen(daemon->ring, fd,
+				    client ? client->name : NULL);
+	if (err)
+		close(fd);
+	return err;
+}
+
+static int open_ring(struct tm_daemon *daemon)
+{
+	const struct tm_daemon_config *config = daemon->config;
+	const struct tm_ring_host host = {
+		.opaque = daemon,
+		.attach = tm_admission_attach,
+		.detach = tm_admission_detach,
+		.log = log_text,
+	};
+	const struct tm_ring_limits limits = {
+		.peers_max = config->peers_max,
+		.rings_max = config->rings_max,
+		.rings_per_peer_max = config->rings_per_peer_max,
+		.memory_per_peer_max_bytes = config->peer_memory_bytes,
+	};
+	int err = tm_ring_server_open(&host, &limits, &daemon->ring);
+
+	if (err)
+		return fail(daemon, "the channel", err);
+	err = listen_for(daemon, config->socket, NULL);
+	for (const struct tm_config_client *c = config->clients; c && !err;
+	     c = c->next)
+		if (*c->socket)
+			err = listen_for(daemon, c->socket, c);
+	return err;
+}
+
+static int open_metrics(struct tm_daemon *daemon)
+{
+	const struct tm_socket_how how = {
+		.path = daemon->config->metrics,
+		.is_stream = true,
+		.mode = 0666,
+		.owner = (uid_t)-1,
+		.group = (gid_t)-1,
+	};
+	int fd, err;
+
+	if (!*how.path)
+		return 0;
+	fd = get_socket(daemon, &how);
+	if (fd < 0)
+		return fd;
+	err = tm_control_add_metrics_listener(daemon->control, fd);
+	if (err)
+		close(fd);
+	return err ? fail(daemon, "metrics", err) : 0;
+}
+
+static int open_control(struct tm_daemon *daemon)
+{
+	const struct tm_socket_how how = {
+		.path = daemon->config->control,
+		.is_stream = true,
+		.is_private = true,
+		.mode = 0600,
+		.owner = (uid_t)-1,
+		.group = (gid_t)-1,
+	};
+	const struct tm_control_host host = {
+		.store = daemon->store,
+		.registry = daemon->registry,
+		.xen = daemon->xen,
+		.opaque = daemon,
+		.set_memory = tm_limit_set,
+		.log = log_text,
+	};
+	int fd = get_socket(daemon, &how);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	if (!tm_sockets_is_private(how.path))
+		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
+			      "the directory of %s is open to others; only its "
+			      "mode keeps them from it: chmod 700 the directory",
+			      how.path);
+	err = tm_control_open(&host, fd, &daemon->control);
+	if (err) {
+		close(fd);
+		return fail(daemon, "control", err);
+	}
+	return open_metrics(daemon);
+}
+
+/* --- the engine ------------------------------------------------------------------------ */
+
+static void drop_peer(void *opaque, struct tm_member *member)
+{
+	struct tm_daemon *daemon = opaque;
+
+	if (daemon->ring)
+		tm_ring_server_drop(daemon->ring, member);
+}
+
+static void clients_changed(void *opaque)
+{
+	tm_daemon_kick(opaque);
+}
+
+static int open_registry(struct tm_daemon *daemon)
+{
+	const struct tm_registry_host host = {
+		.opaque = daemon,
+		.drop = drop_peer,
+		.changed = clients_changed,
+		.log = log_text,
+	};
+	struct tmem_xen_config xen;
+	int err;
+
+	tmem_xen_config_init(&xen);
+	xen.store = daemon->store;
+	err = tmem_xen_open(&xen, &daemon->xen);
+	if (!err)
+		err = tm_registry_open(daemon->store, daemon->xen,
+				       daemon->config, &daemon->registry);
+	if (!err) {
+		tm_registry_set_host(daemon->registry, &host);
+		err = tm_registry_take_up(daemon->registry);
+	}
+	return err ? fail(daemon, "the clients cannot be taken up", err) : 0;
+}
+
+int tm_engine_open(struct tm_daemon *daemon)
+{
+	int err = open_store(daemon);
+
+	if (!err)
+		err = open_registry(daemon);
+	if (!err)
+		report_store(daemon);
+	/* Clients wait for the store; operators only look. */
+	if (!err)
+		err = open_ring(daemon);
+	if (!err)
+		err = open_control(daemon);
+	if (err)
+		tm_engine_close(daemon);
+	return err;
+}
+
+void tm_engine_close(struct tm_daemon *daemon)
+{
+	tm_control_close(daemon->control);
+	daemon->control = NULL;
+	tm_ring_server_close(daemon->ring);
+	daemon->ring = NULL;
+	tm_limit_end(daemon);
+	tm_registry_close(daemon->registry);
+	daemon->registry = NULL;
+	tmem_xen_close(daemon->xen);
+	daemon->xen = NULL;
+	tmem_store_close(daemon->store);
+	daemon->store = NULL;
+}
+
+/* --- opening and closing ------------------------------------------------------------------ */
+
+static int watch(struct tm_daemon *daemon, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(daemon->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno :
+									0;
+}
+
+static int open_loop(struct tm_daemon *daemon)
+{
+	sigset_t signals;
+	int err;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	daemon->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	daemon->timer_fd = timerfd_create(CLOCK_MONOTONIC,
+					  TFD_CLOEXEC | TFD_NONBLOCK);
+	daemon->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (daemon->epoll_fd < 0 || daemon->signal_fd < 0 ||
+	    daemon->timer_fd < 0 || daemon->kick_fd < 0)
+		return -errno;
+	err = watch(daemon, daemon->signal_fd);
+	if (!err)
+		err = watch(daemon, daemon->timer_fd);
+	return err ? err : watch(daemon, daemon->kick_fd);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void close_all(struct tm_daemon *daemon, bool is_handed_on)
+{
+	tm_engine_close(daemon);
+	close_fd(&daemon->takeover_fd);
+	tm_sockets_close(daemon->sockets, is_handed_on);
+	daemon->sockets = NULL;
+	close_fd(&daemon->arena_fd);
+	close_fd(&daemon->kick_fd);
+	close_fd(&daemon->timer_fd);
+	close_fd(&daemon->signal_fd);
+	close_fd(&daemon->epoll_fd);
+}
+
+int tm_daemon_open(struct tm_daemon *daemon)
+{
+	int connection = -1, err;
+
+	daemon->epoll_fd = daemon->signal_fd = daemon->timer_fd = -1;
+	daemon->kick_fd = daemon->takeover_fd = daemon->arena_fd = -1;
+	tm_lock_init(&daemon->limit_lock, TM_RANK_LIMIT);
+	err = open_loop(daemon);
+	if (!err)
+		err = tm_sockets_open(&daemon->sockets);
+	if (err)
+		fail(daemon, "starting", err);
+	if (!err && daemon->config->is_takeover)
+		err = tm_takeover_take(daemon, &connection);
+	if (!err)
+		err = tm_engine_open(daemon);
+	if (!err)
+		err = tm_takeover_listen(daemon);
+	if (!err)
+		tm_notify_ready(daemon->is_successor);
+	if (err)
+		close_all(daemon, connection >= 0);
+	/* The old one goes on with what it has, or ends. */
+	if (connection >= 0)
+		tm_takeover_confirm(connection, !err);
+	if (err)
+		return err;
+	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
+		      "serving clients at %s and operators at %s",
+		      daemon->config->socket, daemon->config->control);
+	return 0;
+}
+
+/* --- reloading -------------------------------------------------------------------------------- */
+
+static bool are_equal_memory(const struct tm_config_memory *a,
+			     const struct tm_config_memory *b)
+{
+	return a->is_auto == b->is_auto && a->bytes == b->bytes &&
+	       a->max_bytes == b->max_bytes &&
+	       a->reserve_bytes == b->reserve_bytes;
+}
+
+/* What only a restart changes. */
+static void warn_of_fixed(struct tm_daemon *daemon,
+			  const struct tm_daemon_config *now)
+{
+	const struct tm_daemon_config *before = daemon->config;
+
+	if (strcmp(before->arena, now->arena) ||
+	    strcmp(before->socket, now->socket) ||
+	    strcmp(before->control, now->control) ||
+	    strcmp(before->metrics, now->metrics) ||
+	    before->peers_max != now->peers_max ||
+	    before->rings_max != now->rings_max ||
+	    before->rings_per_peer_max != now->rings_per_peer_max ||
+	    before->peer_memory_bytes != now->peer_memory_bytes)
+		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
+			      "arena, sockets and what peers may have change "
+			      "with the next start only (--takeover is one)");
+}
+
+static void listen_for_new(struct tm_daemon *daemon,
+			   const struct tm_daemon_config *before)
+{
+	for (const struct tm_config_client *c = daemon->config->clients; c;
+	     c = c->next)
+		if (*c->socket && strcmp(c->socket,
+					 tm_config_client(before, c->name)
+						 ->socket))
+			listen_for(daemon, c->socket, c);
+}
+
+static void reload(struct tm_daemon *daemon)
+{
+	struct tm_daemon_config *before = daemon->config, *now;
+	char error[TM_CONFIG_ERROR_SIZE];
+
+	tm_notify_reloading();
+	if (tm_config_load(daemon->argc, daemon->argv, &now, error,
+			   sizeof(error))) {
+		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
+			      "nothing is reloaded: %s", error);
+		tm_notify("READY=1");
+		return;
+	}
+	warn_of_fixed(daemon, now);
+	daemon->config = now;
+	tm_daemon_log_set_level(daemon->log, now->log_level);
+	tm_registry_reload(daemon->registry, now);
+	if (!are_equal_memory(&before->memory, &now->memory) &&
+	    tm_limit_apply(daemon, &now->memory, error, sizeof(error)))
+		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
+			      "the memory limit stays: %s", error);
+	listen_for_new(daemon, before);
+	tm_config_free(before);
+	tm_daemon_log(daemon->log, TMEM_LOG_INFO, "reloaded");
+	tm_notify("READY=1");
+}
+
+/* --- the loop ------------------------------------------------------------------------------------ */
+
+struct seen {
+	bool is_asked;
+	bool is_reload;
+	bool is_successor;
+	bool is_pressed;
+};
+
+static void drain(int fd)
+{
+	uint64_t ignored;
+
+	if (read(fd, &ignored, sizeof(ignored)) < 0)
+		return; /* nothing there, then */
+}
+
+static void read_signals(struct tm_daemon *daemon, struct seen *seen)
+{
+	struct signalfd_siginfo info;
+
+	while (read(daemon->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGHUP) {
+			seen->is_reload = true;
+			continue;
+		}
+		seen->is_asked = true;
+		tm_daemon_log(daemon->log, TMEM_LOG_INFO, "ends: signal %s",
+			      strsignal((int)info.ssi_signo));
+	}
+}
+
+static void see(struct tm_daemon *daemon, const struct epoll_event *event,
+		struct seen *seen)
+{
+	int fd = event->data.fd;
+
+	if (fd == daemon->signal_fd)
+		read_signals(daemon, seen);
+	else if (fd == daemon->timer_fd || fd == daemon->kick_fd)
+		drain(fd);
+	else if (fd == daemon->takeover_fd)
+		seen->is_successor = true;
+	else
+		seen->is_pressed |= !!(event->events & EPOLLPRI);
+}
+
+/* At @when, or, 0, never. */
+static void set_timer(struct tm_daemon *daemon, uint64_t when_ns)
+{
+	const struct itimerspec at = {
+		.it_value.tv_sec = (time_t)(when_ns / NS_PER_S),
+		.it_value.tv_nsec = (long)(when_ns % NS_PER_S),
+	};
+
+	timerfd_settime(daemon->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+/* Everything that is due; sets the timer for what will be. */
+static void do_due(struct tm_daemon *daemon, bool is_pressed)
+{
+	uint64_t expire_ns, look_ns;
+	size_t members, attached;
+
+	expire_ns = tm_registry_expire(daemon->registry,
+				       tm_clock_now_ns(tm_clock_system()));
+	tm_registry_count(daemon->registry, &members, &attached);
+	look_ns = tm_limit_look(daemon, is_pressed, attached > 0);
+	if (!look_ns || (expire_ns && expire_ns < look_ns))
+		look_ns = expire_ns;
+	set_timer(daemon, look_ns);
+}
+
+static enum tm_daemon_end serve(struct tm_daemon *daemon)
+{
+	struct epoll_event events[8];
+	struct seen seen = { .is_asked = false };
+
+	for (;;) {
+		int count;
+
+		do_due(daemon, seen.is_pressed);
+		seen = (struct seen){ .is_asked = false };
+		count = epoll_wait(daemon->epoll_fd, events, 8, -1);
+		for (int i = 0; i < count; i++)
+			see(daemon, &events[i], &seen);
+		if (seen.is_asked)
+			return TM_DAEMON_ASKED;
+		if (seen.is_reload)
+			reload(daemon);
+		if (seen.is_successor && tm_takeover_give(daemon))
+			return TM_DAEMON_REPLACED;
+		/* A successor failed, and so did going on without it. */
+		if (!daemon->store)
+			return TM_DAEMON_FAILED;
+	}
+}
+
+enum tm_daemon_end tm_daemon_run(struct tm_daemon *daemon)
+{
+	enum tm_daemon_end end = serve(daemon);
+
+	if (end != TM_DAEMON_REPLACED)
+		tm_notify("STOPPING=1");
+	close_all(daemon, end == TM_DAEMON_REPLACED);
+	return end;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Waiting for a counter that another process advances: spin shortly, then
+ * sleep on a futex.
+ *
+ * The problem: a sleeper needs microseconds to come back, as many as what it
+ * waits for takes; a spinner burns a core that somebody may need, and where it
+ * shares a core with the other side keeps that from ever advancing. The idea:
+ * spin a little before each sleep. When what was waited for then comes soon
+ * after all, spinning was what delayed it: after two such waits in a row the
+ * next ones sleep at once; 16 of them, and after each further try in vain twice
+ * as many. Waits that are long either way teach nothing.
+ *
+ * The bound: a wait burns at most TM_SPIN_NS; nothing where the process has a
+ * single core.
+ *
+ * The flag protocol is that of ring_abi.h. Both words are shared with a peer
+ * that may write anything there: all that comes of it is a wake-up too many or
+ * too few, for that peer.
+ */
+#ifndef TM_DOORBELL_H
+#define TM_DOORBELL_H
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+#define TM_SPIN_NS UINT64_C(30000)
+/* What comes so soon after a spin in vain was held up by it. */
+#define TM_SPIN_SHORT_NS UINT64_C(150000)
+#define TM_SPIN_MISSES 2
+#define TM_SPIN_SKIP_FIRST 16
+#define TM_SPIN_SKIP_LAST 2048
+
+/* One waiter's experience; its own, never shared. */
+struct tm_patience {
+	bool may_spin;
+	uint32_t misses;	/* in a row */
+	uint32_t skip;		/* so many waits sleep at once */
+	uint32_t next_skip;
+	uint64_t begin_ns;	/* of a spin in vain; 0: none */
+};
+
+static inline void tm_patience_init(struct tm_patience *patience)
+{
+	cpu_set_t cpus;
+
+	*patience = (struct tm_patience){
+		.may_spin = true,
+		.next_skip = TM_SPIN_SKIP_FIRST,
+	};
+	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
+		patience->may_spin = CPU_COUNT(&cpus) > 1;
+}
+
+/* After a sleep, when what was waited for has come. */
+static inline void tm_patience_learn(struct tm_patience *patience)
+{
+	uint64_t begin_ns = patience->begin_ns;
+
+	patience->begin_ns = 0;
+	if (!begin_ns || tm_clock_system_now_ns(NULL) - begin_ns >
+				 TM_SPIN_SHORT_NS)
+		return;
+	if (++patience->misses < TM_SPIN_MISSES)
+		return;
+	patience->skip = patience->next_skip;
+	if (patience->next_skip < TM_SPIN_SKIP_LAST)
+		patience->next_skip *= 2;
+}
+
+static inline void tm_spin_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* True: @word is no longer @seen. */
+static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
+				    struct tm_patience *patience)
+{
+	uint64_t begin_ns;
+
+	if (!patience->may_spin || patience->skip) {
+		patience->skip -= patience->skip > 0;
+		return atomic_load_explicit(word, memory_order_acquire) != seen;
+	}
+	begin_ns = tm_clock_system_now_ns(NULL);
+	do {
+		for (int i = 0; i < 16; i++) {
+			if (atomic_load_explicit(word, memory_order_acquire) !=
+			    seen) {
+				patience->misses = 0;
+				patience->next_skip = TM_SPIN_SKIP_FIRST;
+				return true;
+			}
+			tm_spin_pause();
+		}
+	} while (tm_clock_system_now_ns(NULL) - begin_ns < TM_SPIN_NS);
+	patience->begin_ns = begin_ns;
+	return false;
+}
+
+/* Advances *word to @count, and wakes who said that it sleeps on it and has
+ * enough now. */
+static inline void tm_doorbell_ring(_Atomic uint32_t *word, uint32_t count,
+				    _Atomic uint32_t *sleeps,
+				    _Atomic uint32_t *wake_at)
+{
+	/* Either the sleeper sees the count, or we its flag. */
+	atomic_store(word, count);
+	if (!atomic_load(sleeps))
+		return;
+	if ((int32_t)(count - atomic_load_explicit(
+				      wake_at, memory_order_relaxed)) < 0)
+		return;
+	if (atomic_exchange(sleeps, 0))
+		syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* Sleeps until somebody wakes it or time is up, if *word is still @seen: the
+ * caller looks again. */
+static inline void tm_doorbell_sleep(_Atomic uint32_t *word, uint32_t seen,
+				     _Atomic uint32_t *sleeps,
+				     uint64_t timeout_ns)
+{
+	const struct timespec timeout = {
+		.tv_sec = (time_t)(timeout_ns / UINT64_C(1000000000)),
+		.tv_nsec = (long)(timeout_ns % UINT64_C(1000000000)),
+	};
+
+	atomic_store(sleeps, 1);
+	if (atomic_load(word) == seen)
+		syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0);
+	atomic_store_explicit(sleeps, 0, memory_order_relaxed);
+}
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+/* As linux/futex.h has it, which may be older than the kernel. */
+struct tm_futex_waiter {
+	uint64_t value;
+	uint64_t address;
+	uint32_t flags;
+	uint32_t reserved;
+};
+#define TM_FUTEX_32 2u
+#define TM_FUTEX_PRIVATE 128u
+
+/*
+ * The same for who must come back when *stop becomes non-zero (and is woken
+ * with FUTEX_WAKE_PRIVATE), whatever the peer does. It could move a sleeper
+ * on its own word to another one, for ever; so this one sleeps on two. A
+ * kernel that cannot do that (before 5.16) looks once a second.
+ */
+static inline void tm_doorbell_sleep_until(_Atomic uint32_t *word,
+					   uint32_t seen,
+					   _Atomic uint32_t *sleeps,
+					   _Atomic uint32_t *stop)
+{
+	const struct tm_futex_waiter waiters[2] = {
+		{ .value = seen, .address = (uintptr_t)word,
+		  .flags = TM_FUTEX_32 },
+		{ .value = 0, .address = (uintptr_t)stop,
+		  .flags = TM_FUTEX_32 | TM_FUTEX_PRIVATE },
+	};
+
+	atomic_store(sleeps, 1);
+	if (atomic_load(word) == seen && !atomic_load(stop) &&
+	    syscall(SYS_futex_waitv, waiters, 2, 0, NULL, CLOCK_MONOTONIC) <
+		    0 &&
+	    (errno == ENOSYS || errno == EPERM))
+		tm_doorbell_sleep(word, seen, sleeps, UINT64_C(1000000000));
+	atomic_store_explicit(sleeps, 0, memory_order_relaxed);
+}
+
+static inline void tm_doorbell_stop(_Atomic uint32_t *stop)
+{
+	atomic_store(stop, 1);
+	syscall(SYS_futex, stop, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX,
+		NULL, NULL, 0);
+}
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The daemon's configuration (src/daemon/config.c): what is right is taken,
+ * what is not is an error that names the nearest, and nothing is half taken.
+ */
+#include <config.h>
+
+#include "config_client.h"
+#include "harness.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static struct tm_daemon_config *config;
+static char error[TM_CONFIG_ERROR_SIZE];
+
+static void setup(void)
+{
+	unsetenv("TMEM_SOCKET");
+	unsetenv("TMEM_CONTROL");
+	config = NULL;
+	*error = '\0';
+}
+
+static void teardown(void)
+{
+	tm_config_free(config);
+}
+
+static int parse(const char *text)
+{
+	return tm_config_parse(text, strlen(text), &config, error,
+			       sizeof(error));
+}
+
+START_TEST(sections_say_what_clients_get)
+{
+	const struct tm_config_client *web;
+
+	ck_assert_int_eq(parse("[daemon]\n"
+			       "memory = auto,max=8G,reserve=1G\n"
+			       "user_cap = 64M\n"
+			       "user-linger = forever\n"
+			       "[client web]\n"
+			       "weight = 7\n"
+			       "reservation = 16M\n"
+			       "cap = 32M\n"
+			       "linger = 2h\n"
+			       "compress = off\n"
+			       "socket = /run/tmem/web.sock\n"
+			       "owner = 0\n"
+			       "mode = 0660\n"
+			       "shared_auth = 0123456789abcdef0123456789ABCDEF, "
+			       "01234567-89ab-cdef-0000-000000000001\n"
+			       "[disk swap]\n"
+			       "anything = goes\n"),
+			 0);
+	ck_assert(config->memory.is_auto);
+	ck_assert_uint_eq(config->memory.max_bytes, UINT64_C(8) << 30);
+	ck_assert_uint_eq(config->memory.reserve_bytes, UINT64_C(1) << 30);
+	web = tm_config_client(config, "web");
+	ck_assert_str_eq(web->name, "web");
+	ck_assert_uint_eq(web->weight, 7);
+	ck_assert_uint_eq(web->reservation_bytes, 16 << 20);
+	ck_assert_uint_eq(web->cap_bytes, 32 << 20);
+	ck_assert_uint_eq(web->linger_ns, UINT64_C(7200) * 1000000000);
+	ck_assert(!web->compress);
+	ck_assert_str_eq(web->socket, "/run/tmem/web.sock");
+	ck_assert_uint_eq(web->owner, 0);
+	ck_assert_uint_eq(web->mode, 0660);
+	ck_assert_uint_eq(web->uuid_count, 2);
+	ck_assert_uint_eq(web->uuids[0].word[1], UINT64_C(0x0123456789abcdef));
+	ck_assert_uint_eq(web->uuids[1].word[0], 1);
+	ck_assert_ptr_eq(tm_config_client(config, "other"), &config->user);
+	ck_assert_uint_eq(config->user.cap_bytes, 64 << 20);
+	ck_assert_uint_eq(config->user.linger_ns, 0);
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	const char *says;
+} wrong[] = {
+	{ "[deamon]\n", "the nearest is \"daemon\"" },
+	{ "[daemon]\nmemroy = 1G\n", "the nearest is \"memory\"" },
+	{ "[daemon]\nboot = x\n", "unknown key" },
+	{ "[daemon x]\n", "without a name" },
+	{ "[daemon]\nmemory = 1Q\n", "not a size" },
+	{ "[daemon]\nmemory = 1k\n", "at least" },
+	{ "[daemon]\nmemory = 1G,reserve=1M\n", "neither max=SIZE" },
+	{ "[daemon]\nmemory = 2G,max=1G\n", "above its max" },
+	{ "[daemon]\nmemory =\n", "not a size" },
+	{ "[daemon]\narena = relative\n", "begins with" },
+	{ "[daemon]\nsocket = s\n", "begins with" },
+	{ "[daemon]\nsocket = /a\ncontrol = /a\n", "same path" },
+	{ "[daemon]\nmetrics = here\n", "neither ADDRESS:PORT" },
+	{ "[daemon]\nmetrics = 127.0.0.1:65536\n", "neither ADDRESS:PORT" },
+	{ "[daemon]\nlog-level = loud\n", "unknown level" },
+	{ "[daemon]\npeers-max = -1\n", "not a number" },
+	{ "[daemon]\nuser-linger = 5 m\n", "not a time" },
+	{ "[daemon]\nuser-linger = 0\n", "not a time" },
+	{ "[client]\n", "cannot be a client's name" },
+	{ "[client 12]\n", "cannot be a client's name" },
+	{ "[client all]\n", "cannot be a client's name" },
+	{ "[client a/b]\n", "cannot be a client's name" },
+	{ "[client web]\nwieght = 1\n", "the nearest is \"weight\"" },
+	{ "[client web]\nweight = 4294967296\n", "not a number" },
+	{ "[client web]\nweight = 99999999999999999999\n", "not a number" },
+	{ "[client web]\nreservation = 2M\ncap = 1M\n", "above its cap" },
+	{ "[client web]\nmode = 0888\n", "not a mode" },
+	{ "[client web]\nmode = 7777\n", "not a mode" },
+	{ "[client web]\nowner = no-such-user\n", "no user" },
+	{ "[client web]\nowner = 0\n", "an owner is of a socket" },
+	{ "[client web]\nshared-auth = 123\n", "not a UUID" },
+	{ "[client a]\nsocket = /s\n[client b]\nsocket = /s\n",
+	  "have the same socket" },
+	{ "[client a]\ncompress = perhaps\n", "neither on nor off" },
+};
+
+START_TEST(what_is_wrong_is_named)
+{
+	ck_assert_int_eq(parse(wrong[_i].text), -EINVAL);
+	ck_assert_ptr_null(config);
+	ck_assert_msg(strstr(error, wrong[_i].says), "%s", error);
+}
+END_TEST
+
+static int load(int argc, const char **argv)
+{
+	return tm_config_load(argc, (char **)(uintptr_t)argv, &config, error,
+			      sizeof(error));
+}
+
+static void write_file(char *path, const char *text)
+{
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (int)strlen(text));
+	close(fd);
+}
+
+START_TEST(the_command_line_overrides_the_file)
+{
+	char path[] = "/tmp/tmem-config-XXXXXX";
+	const char *argv[] = { "tmemd", "--memory=32M", "--config", path,
+			       "--takeover" };
+
+	write_file(path, "[daemon]\nmemory = 64M\npeers-max = 3\n");
+	ck_assert_msg(!load(5, argv), "%s", error);
+	unlink(path);
+	ck_assert(!config->memory.is_auto);
+	ck_assert_uint_eq(config->memory.bytes, 32 << 20);
+	ck_assert_uint_eq(config->peers_max, 3);
+	ck_assert(config->is_takeover && !config->is_check);
+}
+END_TEST
+
+static const struct {
+	const char *argument;
+	const char *says;
+} wrong_options[] = {
+	{ "--memroy=1", "the nearest is \"memory\"" },
+	{ "--memory", "--memory wants SIZE" },
+	{ "--memory=", "not a size" },
+	{ "--takeover=1", "takes no value" },
+	{ "serve", "is no option" },
+	{ "--", "is no option" },
+	{ "--config=/no/such/file", "cannot read /no/such/file" },
+	{ "--config=/", "cannot read" },
+};
+
+START_TEST(a_wrong_option_is_named)
+{
+	const char *argv[] = { "tmemd", wrong_options[_i].argument };
+
+	ck_assert_int_lt(load(2, argv), 0);
+	ck_assert_msg(strstr(error, wrong_options[_i].says), "%s", error);
+}
+END_TEST
+
+START_TEST(a_socket_must_have_an_address)
+{
+	char longer[200];
+
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[0] = '/';
+	longer[sizeof(longer) - 1] = '\0';
+	setenv("TMEM_SOCKET", longer, 1);
+	ck_assert_int_eq(parse(""), -EINVAL);
+	ck_assert_msg(strstr(error, "TMEM_SOCKET"), "%s", error);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("config");
+	TCase *tc = tcase_create("config");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, sections_say_what_clients_get);
+	tcase_add_loop_test(tc, what_is_wrong_is_named, 0, COUNT(wrong));
+	tcase_add_test(tc, the_command_line_overrides_the_file);
+	tcase_add_loop_test(tc, a_wrong_option_is_named, 0,
+			    COUNT(wrong_options));
+	tcase_add_test(tc, a_socket_must_have_an_address);
+	suite_add_tcase(suite, tc);
+	return tm_test_run(suite);
+}
