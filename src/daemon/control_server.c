@@ -6,11 +6,12 @@
  * a peer that reads slowly, holds up nobody else, and an idle server is threads
  * asleep in poll() without a time-out. One request for each connection.
  *
- * Bounds: CONNECTIONS_MAX connections, later ones are closed; HEADER_BYTES of headers; IDLE_S without a byte moving, STREAM_IDLE_S in a
- * stream. A peer that moves a byte now and then could still hold its connection
- * for ever: so a request that is no stream has TOTAL_MS (or what the host says) from connect to the last
- * byte of its answer, after which its socket is shut down. That is the work of
- * one more thread, asleep unless there are connections.
+ * Bounds: CONNECTIONS_MAX connections, later ones are closed; HEADER_BYTES of
+ * headers; IDLE_S without a byte moving, STREAM_IDLE_S in a stream. A peer that
+ * moves a byte now and then could still hold its connection for ever: so a
+ * request that is no stream has TOTAL_MS (or what the host says) from connect to
+ * the last byte of its answer, after which its socket is shut down. That is the
+ * work of one more thread, asleep unless there are connections.
  *
  * Who is let in: on the private socket, root and the user of this process, by
  * the socket's own word (SO_PEERCRED). The directory's mode keeps others away
