@@ -6,8 +6,8 @@
  *
  * The body comes in two pieces. HTTP's own framing is the library's and is not
  * fuzzed here. Whatever is asked: there is one answer, an error is an object
- * with one sentence, JSON is JSON, the metrics end as they must, and the store's
- * sums are right afterwards. The same is asked of the metrics listener first,
+ * with one sentence, JSON is JSON, the metrics end as they must, and the
+ * store's sums are right afterwards. The same is asked of the metrics listener first,
  * where it must not end a client.
  */
 #include <config.h>

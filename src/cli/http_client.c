@@ -7,8 +7,9 @@
  * redirects, no compression, no TLS. The server is not trusted to be right, so
  * everything it says is bounded and checked.
  *
- * Bounds: HEAD_MAX bytes for a line and HEADERS_MAX lines of a head, TM_HTTP_ANSWER_MAX of an
- * answer that is kept; a stream is as long as it is, BLOCK bytes at a time.
+ * Bounds: HEAD_MAX bytes for a line and HEADERS_MAX lines of a head,
+ * TM_HTTP_ANSWER_MAX of an answer that is kept; a stream is as long as it is,
+ * BLOCK bytes at a time.
  */
 #include <config.h>
 

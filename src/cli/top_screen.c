@@ -5,8 +5,8 @@
  * Columns that do not fit the terminal are left out from the right; rows that
  * do not fit, from the bottom, which says how many. A key sorts at once, with
  * the last sample; a new one is taken after each delay. What ends the screen
- * (q, Ctrl-C, the daemon's end) leaves the terminal as it was, and only then are
- * messages printed, so that they can be read: meanwhile standard error is a
+ * (q, Ctrl-C, the daemon's end) leaves the terminal as it was, and only then
+ * are messages printed, so that they can be read: meanwhile standard error is a
  * memfd.
  */
 #include <config.h>

@@ -115,9 +115,12 @@ static bool decode(const char *from, size_t size, char *to, size_t room)
 		int c = (unsigned char)from[i];
 
 		if (c == '%') {
-			int high = i + 2 < size ? tm_hex_digit(from[i + 1]) : -1;
-			int low = i + 2 < size ? tm_hex_digit(from[i + 2]) : -1;
+			int high, low;
 
+			if (i + 2 >= size)
+				return false;
+			high = tm_hex_digit(from[i + 1]);
+			low = tm_hex_digit(from[i + 2]);
 			if (high < 0 || low < 0)
 				return false;
 			c = 16 * high + low;
@@ -282,7 +285,8 @@ static void keep_body(struct tm_request *request, const char *data, size_t size)
 	}
 	grown = realloc(request->upload, request->upload_size + size);
 	if (!grown) {
-		tm_answer_error(request, 503, "there is no memory for the body");
+		tm_answer_error(request, 503,
+				"there is no memory for the body");
 		return;
 	}
 	memcpy(grown + request->upload_size, data, size);

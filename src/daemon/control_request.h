@@ -143,7 +143,7 @@ int tm_hex_digit(char c);
 /* The client that the argument names, held, or NULL after an answer. */
 struct tm_member *tm_request_member(struct tm_request *request);
 
-/* --- control_json.c -------------------------------------------------------- */
+/* --- control_json.c ------------------------------------------------------- */
 
 /* A string that may hold anything: what is not UTF-8 becomes '?'. */
 json_t *tm_json_text(const char *text);
@@ -166,7 +166,7 @@ int tm_body_text(struct tm_request *request, const char *key,
 int tm_body_check(struct tm_request *request, const char *const *known,
 		  size_t count);
 
-/* --- control_server.c ------------------------------------------------------ */
+/* --- control_server.c ----------------------------------------------------- */
 
 int tm_control_server_open(struct tm_control *control,
 			   const struct tm_route *routes, int listen_fd,
@@ -174,7 +174,7 @@ int tm_control_server_open(struct tm_control *control,
 			   struct tm_control_server **server);
 void tm_control_server_close(struct tm_control_server *server);
 
-/* --- metrics.c ------------------------------------------------------------- */
+/* --- metrics.c ------------------------------------------------------------ */
 
 /* OpenMetrics text; NULL: no memory. The caller frees it. */
 char *tm_metrics_text(struct tm_control *control, size_t *size);
