@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <tmem/xen.h>
+
 #include "clock.h"
 #include "config.h"
 #include "lock.h"
@@ -174,6 +176,19 @@ static struct tm_member *find_number(const struct tm_registry *registry,
 	return NULL;
 }
 
+/* What its peers' requests are carried out as. */
+static int make_domain(struct tm_registry *registry, struct tm_member *member)
+{
+	struct tmem_xen_domain_config config;
+
+	if (!registry->xen)
+		return 0;
+	tmem_xen_domain_config_init(&config);
+	config.id = (uint16_t)member->number;
+	config.client = member->client;
+	return tmem_xen_domain_create(registry->xen, &config, &member->domain);
+}
+
 /* Attaches to the client that @limits names, and lists it. */
 static int add_member(struct tm_registry *registry,
 		      const struct tmem_client_config *limits,
@@ -192,6 +207,9 @@ static int add_member(struct tm_registry *registry,
 	if (err)
 		goto out_detach;
 	member->number = info.number;
+	err = make_domain(registry, member);
+	if (err)
+		goto out_detach;
 	strcpy(member->name, limits->name);
 	member->references = 1;
 	insert(registry, member);
@@ -281,6 +299,7 @@ int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
 
 static void end_member(struct tm_member *member)
 {
+	tmem_xen_domain_close(member->domain);
 	if (member->is_destroyed)
 		tmem_client_destroy(member->client);
 	else
@@ -491,6 +510,8 @@ static void disown(struct tm_registry *registry, struct tm_member *member)
 
 static void end_client(struct tm_registry *registry, struct tm_member *member)
 {
+	if (member->domain)
+		tmem_xen_domain_end(member->domain);
 	tmem_client_set_frozen(member->client, true);
 	for (int pool = 0; pool < TMEM_POOLS_MAX; pool++)
 		tmem_pool_destroy(member->client, pool);
