@@ -21,7 +21,9 @@ __attribute__((section(".start"), used, naked)) void start(void)
 
 static void put_char(char c)
 {
-	__asm__ volatile("outb %0, %1" : : "a"(c), "Nd"((unsigned short)CONSOLE_PORT));
+	const unsigned short port = CONSOLE_PORT;
+
+	__asm__ volatile("outb %0, %1" : : "a"(c), "Nd"(port));
 }
 
 static void print(const char *text)
@@ -68,7 +70,7 @@ static void say(const char *what, long result)
 	print("\n");
 }
 
-/* --- hypercalls ------------------------------------------------------------- */
+/* --- hypercalls ----------------------------------------------------------- */
 
 static long hypercall(const void *op)
 {

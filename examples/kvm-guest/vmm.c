@@ -6,10 +6,10 @@
  *	- a store (tmem_store_open) and a Xen front end over it (tmem_xen_open)
  *	- for each guest, where its memory is (tmem_guest_memory_add), and a
  *	  domain with a name (tmem_xen_domain_create)
- *	- a hypercall page: the guest calls stub 38 of it with the address of its
- *	  operation in a register; the stub exits to the monitor
- *	- at that exit, one call: tmem_xen_hypercall(), whose result goes into the
- *	  guest's RAX
+ *	- a hypercall page: the guest calls stub 38 of it with the address of
+ *	  its operation in a register; the stub exits to the monitor
+ *	- at that exit, one call: tmem_xen_hypercall(), whose result goes into
+ *	  the guest's RAX
  *
  * The stubs leave the guest by a write to an I/O port. A real Xen's execute
  * VMCALL; the guest cannot tell, it only calls the page. Everything else here
@@ -51,7 +51,7 @@ static _Noreturn void fail(const char *what)
 	exit(EXIT_FAILURE);
 }
 
-/* --- tmem ------------------------------------------------------------------- */
+/* --- tmem ----------------------------------------------------------------- */
 
 static void check(int err, const char *what)
 {
@@ -141,7 +141,7 @@ static void hypercall(struct machine *m, unsigned number)
 		fail("KVM_SET_REGS");
 }
 
-/* --- the machine ------------------------------------------------------------ */
+/* --- the machine ---------------------------------------------------------- */
 
 static _Noreturn void skip(const char *why)
 {

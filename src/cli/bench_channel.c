@@ -20,6 +20,7 @@
  */
 #include <config.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -406,7 +407,7 @@ static int connect_peer(struct session *s, uint32_t number)
 {
 	struct tmem_connect_config config;
 	struct peer *peer = &s->remote[number];
-	char name[16];
+	char name[16], words[256];
 	int err;
 
 	snprintf(name, sizeof(name), "bench%" PRIu32, number);
@@ -427,8 +428,10 @@ static int connect_peer(struct session *s, uint32_t number)
 						    TMEM_POOL_PERSISTENT,
 						    NULL);
 	if (err < 0) {
-		tm_cli_error("bench: %s does not serve: %s",
-			     s->bench->tmemd_path, strerror(-err));
+		tm_bench_server_last_words(&s->daemon, words, sizeof(words));
+		tm_cli_error("bench: %s does not serve: %s%s%s",
+			     s->bench->tmemd_path, strerror(-err),
+			     *words ? "; it said: " : "", words);
 		return err;
 	}
 	return prepare_peer(s, peer);
@@ -502,6 +505,24 @@ static int open_session(struct session *s)
 	return err;
 }
 
+/* With what servers left in it: sockets, locks. */
+static void remove_folder(const char *path)
+{
+	char inner[400];
+	struct dirent *entry;
+	DIR *folder = opendir(path);
+
+	while (folder && (entry = readdir(folder))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
+		unlink(inner);
+	}
+	if (folder)
+		closedir(folder);
+	rmdir(path);
+}
+
 static void close_session(struct session *s)
 {
 	char control[160];
@@ -518,11 +539,9 @@ static void close_session(struct session *s)
 	tm_bench_server_stop(&s->daemon);
 	if (!s->folder[0])
 		return;
-	snprintf(control, sizeof(control), "%s/control/control", s->folder);
-	unlink(control);
 	snprintf(control, sizeof(control), "%s/control", s->folder);
-	rmdir(control);
-	rmdir(s->folder);
+	remove_folder(control);
+	remove_folder(s->folder);
 }
 
 static int run_one(struct tm_bench *bench, struct tm_bench_channel_result *result)

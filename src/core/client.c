@@ -39,6 +39,7 @@ struct tm_client *tm_client_make(struct tm_store *store, uint32_t slot)
 
 void tm_client_free(struct tm_client *client)
 {
+	tm_log_discard(client);
 	tm_lock_destroy(&client->lru_lock);
 	tm_memory_free(&client->store->memory, client,
 		       client_size(client->store));

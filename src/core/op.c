@@ -788,9 +788,11 @@ int tm_get(struct tm_client *client, int pool, const struct tmem_oid *oid,
 
 /* --- walking -------------------------------------------------------------- */
 
+/* The lock that is taken by the spot is the op's: clang cannot know. */
 int tm_page_read(struct tm_context *context, struct tm_client *client,
 		 struct tm_pool *pool, uint32_t number,
 		 struct tmem_handle *handle, void *page)
+	TM_NO_THREAD_SAFETY_ANALYSIS
 {
 	struct page_op op = {
 		.context = context,

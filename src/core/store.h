@@ -450,6 +450,8 @@ void tm_log_gone(struct tm_context *context, struct tm_pool *pool,
 		 uint32_t number);
 /* Under store.control. */
 void tm_log_end(struct tm_client *client);
+/* Nobody is in the store any more. */
+void tm_log_discard(struct tm_client *client);
 /* What an object itself is billed to its pool's owner. */
 static inline int64_t tm_object_bill(const struct tm_pool *pool)
 {

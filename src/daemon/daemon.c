@@ -26,6 +26,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <tmem/xen.h>
+
 #include "clock.h"
 #include "daemon.h"
 #include "layout.h"
@@ -258,8 +260,8 @@ static int open_control(struct tm_daemon *daemon)
 	};
 	const struct tm_control_host host = {
 		.store = daemon->store,
-		.xen = daemon->xen,
 		.registry = daemon->registry,
+		.xen = daemon->xen,
 		.opaque = daemon,
 		.set_memory = tm_limit_set,
 		.log = log_text,
@@ -310,10 +312,7 @@ static int open_registry(struct tm_daemon *daemon)
 
 	tmem_xen_config_init(&xen);
 	xen.store = daemon->store;
-	/* Or a peer's memory that goes away would end us. */
-	err = tmem_guest_memory_catch_faults();
-	if (!err)
-		err = tmem_xen_open(&xen, &daemon->xen);
+	err = tmem_xen_open(&xen, &daemon->xen);
 	if (!err)
 		err = tm_registry_open(daemon->store, daemon->xen,
 				       daemon->config, &daemon->registry);

@@ -176,13 +176,11 @@ static struct tm_member *find_number(const struct tm_registry *registry,
 	return NULL;
 }
 
-/* What its peers' requests are carried out as. */
-static int make_domain(struct tm_registry *registry, struct tm_member *member)
+/* What a peer's historical operations are carried out for. */
+static int add_domain(struct tm_registry *registry, struct tm_member *member)
 {
 	struct tmem_xen_domain_config config;
 
-	if (!registry->xen)
-		return 0;
 	tmem_xen_domain_config_init(&config);
 	config.id = (uint16_t)member->number;
 	config.client = member->client;
@@ -207,7 +205,7 @@ static int add_member(struct tm_registry *registry,
 	if (err)
 		goto out_detach;
 	member->number = info.number;
-	err = make_domain(registry, member);
+	err = add_domain(registry, member);
 	if (err)
 		goto out_detach;
 	strcpy(member->name, limits->name);
@@ -299,6 +297,7 @@ int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
 
 static void end_member(struct tm_member *member)
 {
+	tmem_xen_domain_end(member->domain);
 	tmem_xen_domain_close(member->domain);
 	if (member->is_destroyed)
 		tmem_client_destroy(member->client);
@@ -510,8 +509,6 @@ static void disown(struct tm_registry *registry, struct tm_member *member)
 
 static void end_client(struct tm_registry *registry, struct tm_member *member)
 {
-	if (member->domain)
-		tmem_xen_domain_end(member->domain);
 	tmem_client_set_frozen(member->client, true);
 	for (int pool = 0; pool < TMEM_POOLS_MAX; pool++)
 		tmem_pool_destroy(member->client, pool);

@@ -91,7 +91,7 @@ answered()
 		my $l = IO::Socket::UNIX->new(Local => "bad", Listen => 1) || die;
 		open my $f, ">", "listening"; close $f;
 		my $s = $l->accept; my $line = <$s>;
-		alarm 20; eval "\$s->print($ARGV[0])"; die $@ if $@' "$2" &
+		alarm 120; eval "\$s->print($ARGV[0])"; die $@ if $@' "$2" &
 	read -r _ <listening
 	expect "$1" --control bad list
 	wait $!

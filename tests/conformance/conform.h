@@ -25,6 +25,10 @@ struct conform_port;
 
 struct conform_port_ops {
 	const char *name;
+	/* Answers are those of <tmem/tmem.h> (TMEM_XEN_OP_PLAIN). */
+	bool is_plain;
+	/* There are no 32-bit guests. */
+	bool has_no_compat;
 	/* A new host, without a page; @argument: what follows the name on the
 	 * command line, NULL at its end. NULL, after a line that says why. */
 	struct conform_port *(*open)(char *const argument[]);
@@ -58,5 +62,6 @@ struct conform_port {
 
 extern const struct conform_port_ops conform_process_port;
 extern const struct conform_port_ops conform_program_port;
+extern const struct conform_port_ops conform_ring_port;
 
 #endif

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The conformance suite through its text protocol, to this library; and what it
-# says about a program that does not conform, or ends.
+# The conformance suite over the daemon's channel, and through its text protocol
+# to this library; and what it says about a program that does not conform, or
+# ends.
 set -u
 cd "${abs_top_builddir:?run by make check}/tests/conformance" || exit 1
 dir=$(mktemp -d) || exit 1
@@ -11,6 +12,11 @@ trap 'rm -rf "$dir"' EXIT
 ./conformance program ./conform_server >"$dir/log" ||
 	{ grep -v '^ok' "$dir/log"; echo "the library does not conform"; exit 1; }
 grep -q SKIP "$dir/log" && { echo "a rule was skipped"; exit 1; }
+
+./conformance ring >"$dir/log" ||
+	{ grep -v '^ok' "$dir/log"; echo "the channel does not conform"; exit 1; }
+test "$(grep -c '^ok.*SKIP' "$dir/log")" -le 10 ||
+	{ cat "$dir/log"; echo "the channel skips too much"; exit 1; }
 
 # Everything is a success: many rules must fail, and the suite with them.
 cat >"$dir/yes" <<'END'
