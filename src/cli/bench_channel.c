@@ -574,6 +574,11 @@ int tm_bench_channel_run(struct tm_bench *bench)
 			     "repeated word");
 		return -EINVAL;
 	}
+	if (bench->plot_path) {
+		tm_cli_error("bench: nothing is drawn of a channel: --plot is "
+			     "for codec, alloc and store");
+		return -EINVAL;
+	}
 	results = calloc(choice->codec_count, sizeof(*results));
 	if (!results)
 		return -ENOMEM;
