@@ -20,6 +20,7 @@
  */
 #include <config.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -33,6 +34,7 @@
 #include "report.h"
 
 #define START_MS 10000
+#define WAKE_CALLS 8
 #define WINDOW_NS UINT64_C(200000000)
 #define CLIENTS 2
 
@@ -182,6 +184,24 @@ static void run_arm(struct session *s, enum arm arm, uint32_t first,
 		s->local.error = err;
 }
 
+/* Whoever serves this arm has slept meanwhile: a few calls that are not
+ * measured. */
+static void wake(struct session *s, enum arm arm)
+{
+	struct peer *peer = &s->remote[0];
+
+	if (arm == PUT_EMBEDDED || arm == GET_EMBEDDED)
+		return;
+	for (int i = 0; i < WAKE_CALLS; i++) {
+		if (arm < MEMCACHED_ONE)
+			tmem_flush_page(peer->client, peer->pool,
+					tm_bench_oid(), UINT32_MAX);
+		else
+			tm_bench_memcached_set(&s->memcached, peer->pages,
+					       peer->order, 1, 1);
+	}
+}
+
 /* ns per page of every arm; a block of each at a time, all of them cold. */
 static void run_round(struct session *s, uint32_t arms, uint32_t round,
 		      double ns[ARMS])
@@ -202,6 +222,7 @@ static void run_round(struct session *s, uint32_t arms, uint32_t round,
 
 			if (count > TM_BENCH_BLOCK_PAGES)
 				count = TM_BENCH_BLOCK_PAGES;
+			wake(s, arm);
 			begin = tm_bench_now_ns();
 			run_arm(s, arm, first, count);
 			ns[arm] += (double)(tm_bench_now_ns() - begin) / total;
@@ -406,7 +427,7 @@ static int connect_peer(struct session *s, uint32_t number)
 {
 	struct tmem_connect_config config;
 	struct peer *peer = &s->remote[number];
-	char name[16];
+	char name[16], words[256];
 	int err;
 
 	snprintf(name, sizeof(name), "bench%" PRIu32, number);
@@ -427,8 +448,10 @@ static int connect_peer(struct session *s, uint32_t number)
 						    TMEM_POOL_PERSISTENT,
 						    NULL);
 	if (err < 0) {
-		tm_cli_error("bench: %s does not serve: %s",
-			     s->bench->tmemd_path, strerror(-err));
+		tm_bench_server_last_words(&s->daemon, words, sizeof(words));
+		tm_cli_error("bench: %s does not serve: %s%s%s",
+			     s->bench->tmemd_path, strerror(-err),
+			     *words ? "; it said: " : "", words);
 		return err;
 	}
 	return prepare_peer(s, peer);
@@ -502,6 +525,24 @@ static int open_session(struct session *s)
 	return err;
 }
 
+/* With what servers left in it: sockets, locks. */
+static void remove_folder(const char *path)
+{
+	char inner[400];
+	struct dirent *entry;
+	DIR *folder = opendir(path);
+
+	while (folder && (entry = readdir(folder))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		snprintf(inner, sizeof(inner), "%s/%s", path, entry->d_name);
+		unlink(inner);
+	}
+	if (folder)
+		closedir(folder);
+	rmdir(path);
+}
+
 static void close_session(struct session *s)
 {
 	char control[160];
@@ -518,11 +559,9 @@ static void close_session(struct session *s)
 	tm_bench_server_stop(&s->daemon);
 	if (!s->folder[0])
 		return;
-	snprintf(control, sizeof(control), "%s/control/control", s->folder);
-	unlink(control);
 	snprintf(control, sizeof(control), "%s/control", s->folder);
-	rmdir(control);
-	rmdir(s->folder);
+	remove_folder(control);
+	remove_folder(s->folder);
 }
 
 static int run_one(struct tm_bench *bench, struct tm_bench_channel_result *result)
@@ -553,6 +592,11 @@ int tm_bench_channel_run(struct tm_bench *bench)
 	if (!bench->pages.order_count) {
 		tm_cli_error("bench: nothing to compress: every page is of one "
 			     "repeated word");
+		return -EINVAL;
+	}
+	if (bench->plot_path) {
+		tm_cli_error("bench: nothing is drawn of a channel: --plot is "
+			     "for codec, alloc and store");
 		return -EINVAL;
 	}
 	results = calloc(choice->codec_count, sizeof(*results));

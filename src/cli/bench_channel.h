@@ -47,13 +47,17 @@ int tm_bench_channel_report(struct tm_bench *bench,
 struct tm_bench_server {
 	pid_t pid;		/* 0: none */
 	char socket[128];
+	char log[140];		/* what it says, beside the socket */
 };
 
-/* Starts argv[0], found as a shell would, with its messages left to standard
- * error. 0, or a negative errno: -ENOENT, there is no such program. */
+/* Starts argv[0], found as a shell would. What it says goes to a file. 0, or a
+ * negative errno: -ENOENT, there is no such program. */
 int tm_bench_server_start(struct tm_bench_server *server, const char *const argv[]);
 /* Has it ended by itself? */
 bool tm_bench_server_is_gone(struct tm_bench_server *server);
+/* The last thing it said, or "". */
+void tm_bench_server_last_words(const struct tm_bench_server *server,
+				char *text, size_t size);
 void tm_bench_server_stop(struct tm_bench_server *server);
 
 /* --- memcached (bench_memcached.c) ---------------------------------------- */

@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,14 +25,20 @@
 
 int tm_bench_server_start(struct tm_bench_server *server, const char *const argv[])
 {
-	int report[2], err = 0;
+	int report[2], log, err = 0;
 
+	snprintf(server->log, sizeof(server->log), "%s.log", server->socket);
 	if (pipe2(report, O_CLOEXEC) < 0)
 		return -errno;
 	server->pid = fork();
 	if (!server->pid) {
 		/* Whatever ends us ends it. */
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		log = open(server->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		if (log >= 0) {
+			dup2(log, STDOUT_FILENO);
+			dup2(log, STDERR_FILENO);
+		}
 		execvp(argv[0], (char *const *)(uintptr_t)argv);
 		err = -errno;
 		if (write(report[1], &err, sizeof(err)) < 0)
@@ -55,8 +63,21 @@ bool tm_bench_server_is_gone(struct tm_bench_server *server)
 	return !server->pid;
 }
 
+void tm_bench_server_last_words(const struct tm_bench_server *server,
+				char *text, size_t size)
+{
+	FILE *file = fopen(server->log, "re");
+
+	*text = 0;
+	while (file && fgets(text, (int)size, file))
+		text[strcspn(text, "\n")] = 0;
+	if (file)
+		fclose(file);
+}
+
 void tm_bench_server_stop(struct tm_bench_server *server)
 {
+	unlink(server->log);
 	if (!server->pid)
 		return;
 	kill(server->pid, SIGTERM);

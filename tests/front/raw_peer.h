@@ -65,8 +65,10 @@ static inline int raw_connect(struct raw_peer *peer, const char *path)
 
 	strcpy(address.sun_path, path);
 	peer->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (connect(peer->fd, (struct sockaddr *)&address, sizeof(address)))
-		return -errno;
+	while (connect(peer->fd, (struct sockaddr *)&address,
+		       sizeof(address)))
+		if (errno != EINTR)
+			return -errno;
 	return 0;
 }
 
@@ -99,8 +101,13 @@ static inline int raw_say(struct raw_peer *peer, const void *bytes, size_t size,
 static inline bool raw_hears(struct raw_peer *peer, int ms)
 {
 	struct pollfd polled = { .fd = peer->fd, .events = POLLIN | POLLRDHUP };
+	int ready;
 
-	return poll(&polled, 1, ms) > 0;
+	/* A fuzzer has its timers. */
+	do
+		ready = poll(&polled, 1, ms);
+	while (ready < 0 && errno == EINTR);
+	return ready > 0;
 }
 
 /* Has the server hung up within @ms? */
