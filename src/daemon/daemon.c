@@ -138,7 +138,7 @@ static int open_store(struct tm_daemon *daemon)
 	return err ? fail(daemon, "the store cannot be opened", err) : 0;
 }
 
-static void report_store(struct tm_daemon *daemon)
+static void report_store(struct tm_daemon *daemon, uint64_t since_ns)
 {
 	struct tmem_store_stats stats = {
 		.struct_size = sizeof(stats),
@@ -150,10 +150,13 @@ static void report_store(struct tm_daemon *daemon)
 	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
 		      "store open: arena %s, limit %" PRIu64
 		      " MiB%s, codec %s, allocator %s, %" PRIu64
-		      " clients, %" PRIu64 " persistent pages",
+		      " clients, %" PRIu64 " persistent pages, in %" PRIu64
+		      " ms",
 		      daemon->config->arena, stats.memory_bytes >> 20,
 		      daemon->fallow ? " (follows the host)" : "", stats.codec,
-		      stats.allocator, stats.clients, stats.recovered_pages);
+		      stats.allocator, stats.clients, stats.recovered_pages,
+		      (tm_clock_now_ns(tm_clock_system()) - since_ns) /
+			      1000000);
 }
 
 static void log_text(void *opaque, enum tmem_log_level level,
@@ -316,12 +319,13 @@ static int open_registry(struct tm_daemon *daemon)
 
 int tm_engine_open(struct tm_daemon *daemon)
 {
+	uint64_t since_ns = tm_clock_now_ns(tm_clock_system());
 	int err = open_store(daemon);
 
 	if (!err)
 		err = open_registry(daemon);
 	if (!err)
-		report_store(daemon);
+		report_store(daemon, since_ns);
 	/* Clients wait for the store; operators only look. */
 	if (!err)
 		err = open_ring(daemon);

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "daemon.h"
 #include "layout.h"
 #include "takeover_abi.h"
@@ -313,12 +315,16 @@ static int hand_over(struct tm_daemon *daemon, int connection)
 	struct tm_takeover_end end = { .status = 0 };
 	struct fds none = { .count = 0 };
 	int err = send_sockets(daemon, connection);
+	uint64_t since_ns = tm_clock_now_ns(tm_clock_system());
 
 	if (err)
 		return err;
-	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
-		      "hands everything over to a successor");
 	tm_engine_close(daemon);
+	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
+		      "hands everything over to a successor, closed in "
+		      "%" PRIu64 " ms",
+		      (tm_clock_now_ns(tm_clock_system()) - since_ns) /
+			      1000000);
 	err = send_arena(daemon, connection);
 	set_timeout(connection, END_MS);
 	if (!err)
