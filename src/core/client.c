@@ -39,6 +39,7 @@ struct tm_client *tm_client_make(struct tm_store *store, uint32_t slot)
 
 void tm_client_free(struct tm_client *client)
 {
+	tm_log_discard(client);
 	tm_lock_destroy(&client->lru_lock);
 	tm_memory_free(&client->store->memory, client,
 		       client_size(client->store));
@@ -277,6 +278,20 @@ int tm_client_set_frozen(struct tm_client *client, bool frozen)
 	if (!err)
 		tm_quiesce(store);
 	return err;
+}
+
+bool tm_client_is_frozen(const struct tm_client *client)
+{
+	return atomic_load(&client->is_frozen);
+}
+
+int tm_client_set_persistent_cap(struct tm_client *client, uint64_t bytes)
+{
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
+	atomic_store(&client->persistent_cap_bytes,
+		     bytes > INT64_MAX ? 0 : bytes);
+	return 0;
 }
 
 int tm_client_set_codec(struct tm_client *client, const char *codec)

@@ -113,6 +113,14 @@ static int begin_log(struct tm_client *client)
 	return 0;
 }
 
+void tm_log_discard(struct tm_client *client)
+{
+	struct tm_log *log = atomic_exchange(&client->log, NULL);
+
+	if (log)
+		free_log(client->store, log);
+}
+
 void tm_log_end(struct tm_client *client)
 {
 	struct tm_log *log = atomic_exchange(&client->log, NULL);

@@ -87,7 +87,7 @@ struct tm_dedup_group {
 struct tm_shard {
 	alignas(TM_CACHE_LINE) struct tm_lock lock;
 	uint32_t slices TM_GUARDED_BY(lock);	/* trie */
-	uint64_t pages TM_GUARDED_BY(lock);
+	uint64_t pages TM_GUARDED_BY(lock);	/* and peeked at: a statistic */
 	_Atomic int64_t billed_bytes;
 
 	/* The objects whose home is here. Taken before lock. */
@@ -155,6 +155,7 @@ struct tm_client {
 	_Atomic uint32_t trust_domain;
 	_Atomic uint64_t reservation_bytes;
 	_Atomic uint64_t cap_bytes;
+	_Atomic uint64_t persistent_cap_bytes;	/* not in the record */
 	_Atomic bool is_frozen;
 	_Atomic(struct tm_log *) log;	/* not NULL: it migrates */
 	_Atomic uint32_t codec;	/* a slot, or TM_CODEC_OF_STORE */
@@ -312,14 +313,17 @@ static inline bool tm_pool_is_ephemeral(const struct tm_pool *pool)
 }
 
 /* Asks for all cache lines of a range at once, rather than one after another as
- * somebody stumbles over them. */
-static inline void tm_prefetch_read(const void *bytes, size_t size)
+ * somebody stumbles over them. Always in line: of a function that does nothing
+ * else, gcc finds that calls to it can be left out. */
+#define TM_ALWAYS_INLINE inline __attribute__((always_inline))
+
+static TM_ALWAYS_INLINE void tm_prefetch_read(const void *bytes, size_t size)
 {
 	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
 		__builtin_prefetch((const uint8_t *)bytes + i, 0);
 }
 
-static inline void tm_prefetch_write(void *bytes, size_t size)
+static TM_ALWAYS_INLINE void tm_prefetch_write(void *bytes, size_t size)
 {
 	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
 		__builtin_prefetch((uint8_t *)bytes + i, 1);
@@ -446,6 +450,8 @@ void tm_log_gone(struct tm_context *context, struct tm_pool *pool,
 		 uint32_t number);
 /* Under store.control. */
 void tm_log_end(struct tm_client *client);
+/* Nobody is in the store any more. */
+void tm_log_discard(struct tm_client *client);
 /* What an object itself is billed to its pool's owner. */
 static inline int64_t tm_object_bill(const struct tm_pool *pool)
 {

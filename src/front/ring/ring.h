@@ -6,8 +6,8 @@
  * A peer connects to a listening socket, says hello, passes the memory that
  * serves as its guest RAM, and gets the memory of its rings, which is ours and
  * sealed. From there on nothing goes over the socket: each ring has a thread
- * here that takes a struct tmem_op from it, carries it out against that memory,
- * and writes the result back. See ring_abi.h for the layout and
+ * here that takes a struct tmem_op from it, carries it out against that memory
+ * through the Xen front end, and writes the result back. See ring_abi.h for the layout and
  * doc/channel-format.md for what is read when.
  *
  * Who a peer is, is its host's to say: through the callbacks below, which are
@@ -24,9 +24,9 @@
 #include <sys/types.h>
 
 #include <tmem/tmem.h>
+#include <tmem/xen.h>
 
 struct tm_ring_server;
-struct tmem_xen_domain;
 
 /* Who connected. */
 struct tm_ring_peer {
@@ -38,7 +38,9 @@ struct tm_ring_peer {
 	const char *name;
 };
 
-/* What the host lends for as long as the peer is there. */
+/* What the host lends for as long as the peer is there: a client, and a domain
+ * that borrows it, whose memory is the peer's meanwhile. Faults there are caught
+ * if the program asked for it: tmem_guest_memory_catch_faults(). */
 struct tm_ring_attachment {
 	struct tmem_client *client;
 	struct tmem_xen_domain *domain;
@@ -76,6 +78,32 @@ int tm_ring_server_listen(struct tm_ring_server *server, int fd,
 /* Lets go of the peer whose attachment has this opaque; does not wait for the
  * detach callback. */
 void tm_ring_server_drop(struct tm_ring_server *server, const void *opaque);
+/*
+ * Handing over to a successor, whose peers notice nothing: their sockets,
+ * memories and rings go on as they are. Nothing is carried out between export
+ * and import; what peers send meanwhile waits in their rings.
+ *
+ * tm_ring_server_export() stops serving, hangs up on who has not been let in,
+ * and gives a record and three descriptors for each peer, to be passed on;
+ * they stay ours. Then the server is closed, which peers do not notice; or, when
+ * giving failed, it serves on: tm_ring_server_resume(). 0, or what @give said.
+ */
+#define TM_RING_RECORD_DESCRIPTORS 3
+#define TM_RING_RECORD_MAX 4096
+
+typedef int tm_ring_give_fn(void *opaque, const void *record, size_t size,
+			    const int fds[TM_RING_RECORD_DESCRIPTORS]);
+
+int tm_ring_server_export(struct tm_ring_server *server, tm_ring_give_fn *give,
+			  void *opaque);
+void tm_ring_server_resume(struct tm_ring_server *server);
+/* Serves who was exported elsewhere; attached as if it had come here. Takes over
+ * the descriptors, whatever is returned. One call at a time. 0, -EINVAL (no
+ * record of this version), or as attach() said: the peer is hung up on. */
+int tm_ring_server_import(struct tm_ring_server *server, const void *record,
+			  size_t size,
+			  const int fds[TM_RING_RECORD_DESCRIPTORS]);
+
 /* Lets go of everybody and waits for that; listeners are closed. */
 void tm_ring_server_close(struct tm_ring_server *server);
 
