@@ -221,6 +221,7 @@ static int open_ring(struct tm_daemon *daemon)
 
 	if (err)
 		return fail(daemon, "the channel", err);
+	tm_takeover_import(daemon);
 	err = listen_for(daemon, config->socket, NULL);
 	for (const struct tm_config_client *c = config->clients; c && !err;
 	     c = c->next)
@@ -403,6 +404,7 @@ static void close_fd(int *fd)
 static void close_all(struct tm_daemon *daemon, bool is_handed_on)
 {
 	tm_engine_close(daemon);
+	tm_takeover_forget(daemon);
 	close_fd(&daemon->takeover_fd);
 	tm_sockets_close(daemon->sockets, is_handed_on);
 	daemon->sockets = NULL;

@@ -24,9 +24,11 @@ replace()
 	daemon=$old
 	log=$old_log
 	ends 0
+	logged "to a successor (peers: 1,"
 	logged "ends: a successor serves"
 	daemon=$new
 	log=log.$logs
+	grep -q 'must connect again' "$log" && complain "a peer was lost: $(cat "$log")"
 }
 
 # The one that runs goes on after a successor that ended with a failure.
