@@ -45,6 +45,44 @@ goes_on()
 	tmem stats >/dev/null || complain "the old daemon does not answer"
 }
 
+# What somebody says who is no successor, or one of another age: a version, the
+# layouts that it opens, and how many bytes of that are sent. Prints the answer.
+speak()
+{
+	perl -MSocket -e '
+		my ($path, $magic, $version, $min, $max, $bytes) = @ARGV;
+		socket my $s, AF_UNIX, SOCK_SEQPACKET, 0 or die;
+		connect $s, pack_sockaddr_un("$path.takeover") or die;
+		my $hello = pack "a8 L L L L Q a1024", $magic, $version, 1,
+			$min, $max, 0, "anonymous";
+		send $s, substr($hello, 0, $bytes), 0 if $bytes;
+		recv $s, my $answer, 4096, 0;
+		my (undef, undef, undef, $status, undef, $text) =
+			unpack "Q L L l L Z256", $answer;
+		print "$status $text\n" if length $answer;
+	' "$TMEM_CONTROL" "$@" >answer
+}
+start --memory "$memory"
+"$test_programs/load_client" "$TMEM_SOCKET" load 1000 5 >out 2>err &
+client=$!
+started="$started $client"
+speak tmemover 1 2 9 1056
+grep -q 'the arena has layout 1, and the successor opens 2 to 9' answer ||
+	complain "other layouts: it is told \"$(cat answer)\""
+logged "a successor is refused: the arena has layout 1"
+speak tmemover 2 1 1 1056
+grep -q 'another language' answer || complain "another version: $(cat answer)"
+speak somebody 1 1 1 1056
+grep -q 'another language' answer || complain "another magic: $(cat answer)"
+for bytes in 1 15 16 24 1055; do
+	speak tmemover 1 1 1 $bytes
+	grep -q 'another language' answer || complain "$bytes bytes: $(cat answer)"
+done
+speak tmemover 1 1 1 0
+wait "$client" || complain "the client: status $?: $(cat err)"
+grep -q 'wrong 0 ' out || complain "pages were lost: $(cat out)"
+end
+
 for where in anonymous "$arena"; do
 	start --memory "$memory" --arena "$where"
 	rm -f go
