@@ -140,7 +140,7 @@ static int open_store(struct tm_daemon *daemon)
 	return err ? fail(daemon, "the store cannot be opened", err) : 0;
 }
 
-static void report_store(struct tm_daemon *daemon)
+static void report_store(struct tm_daemon *daemon, uint64_t since_ns)
 {
 	struct tmem_store_stats stats = {
 		.struct_size = sizeof(stats),
@@ -152,10 +152,13 @@ static void report_store(struct tm_daemon *daemon)
 	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
 		      "store open: arena %s, limit %" PRIu64
 		      " MiB%s, codec %s, allocator %s, %" PRIu64
-		      " clients, %" PRIu64 " persistent pages",
+		      " clients, %" PRIu64 " persistent pages, in %" PRIu64
+		      " ms",
 		      daemon->config->arena, stats.memory_bytes >> 20,
 		      daemon->fallow ? " (follows the host)" : "", stats.codec,
-		      stats.allocator, stats.clients, stats.recovered_pages);
+		      stats.allocator, stats.clients, stats.recovered_pages,
+		      (tm_clock_now_ns(tm_clock_system()) - since_ns) /
+			      1000000);
 }
 
 static void log_text(void *opaque, enum tmem_log_level level,
@@ -218,6 +221,7 @@ static int open_ring(struct tm_daemon *daemon)
 
 	if (err)
 		return fail(daemon, "the channel", err);
+	tm_takeover_import(daemon);
 	err = listen_for(daemon, config->socket, NULL);
 	for (const struct tm_config_client *c = config->clients; c && !err;
 	     c = c->next)
@@ -325,12 +329,13 @@ static int open_registry(struct tm_daemon *daemon)
 
 int tm_engine_open(struct tm_daemon *daemon)
 {
+	uint64_t since_ns = tm_clock_now_ns(tm_clock_system());
 	int err = open_store(daemon);
 
 	if (!err)
 		err = open_registry(daemon);
 	if (!err)
-		report_store(daemon);
+		report_store(daemon, since_ns);
 	/* Clients wait for the store; operators only look. */
 	if (!err)
 		err = open_ring(daemon);
@@ -399,6 +404,7 @@ static void close_fd(int *fd)
 static void close_all(struct tm_daemon *daemon, bool is_handed_on)
 {
 	tm_engine_close(daemon);
+	tm_takeover_forget(daemon);
 	close_fd(&daemon->takeover_fd);
 	tm_sockets_close(daemon->sockets, is_handed_on);
 	daemon->sockets = NULL;

@@ -53,6 +53,7 @@ struct tm_daemon {
 	struct tm_ring_server *ring;
 	struct tm_control *control;
 	bool is_successor;
+	struct tm_inherited_peer *inherited;
 	/* guarded by limit_lock */
 	struct tm_lock limit_lock;
 	struct tm_fallow *fallow;	/* NULL: the limit is fixed */
@@ -110,6 +111,9 @@ bool tm_takeover_give(struct tm_daemon *daemon);
 /* Takes sockets and arena from the daemon that runs. 0, or a negative errno,
  * logged. *@connection goes to tm_takeover_confirm(). */
 int tm_takeover_take(struct tm_daemon *daemon, int *connection);
+/* Serves the peers that came with it, before anybody else; or does not. */
+void tm_takeover_import(struct tm_daemon *daemon);
+void tm_takeover_forget(struct tm_daemon *daemon);
 /* We serve, or (@is_serving false) cannot: the old one goes on. */
 void tm_takeover_confirm(int connection, bool is_serving);
 

@@ -10,8 +10,10 @@
  * again and goes on. So the state goes over in one form only, that of an arena
  * after a crash, and one code reads it.
  *
- * Clients see their channel hang up, and reconnect to a socket that never
- * stopped listening; each ring repeats what was not answered.
+ * Clients notice nothing but the time that it takes: their channels go over as
+ * they are, and what they ask meanwhile waits in their rings. Should that fail,
+ * a channel hangs up, and its client reconnects to a socket that never stopped
+ * listening.
  *
  * Only root and the daemon's own user are listened to, and no longer than
  * HELLO_MS; while a successor opens the arena the old daemon waits for it, for
@@ -21,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +33,24 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "daemon.h"
 #include "layout.h"
 #include "takeover_abi.h"
 
 #define HELLO_MS 1000
 #define END_MS 30000
-#define FDS_MAX 2
+#define FDS_MAX TM_RING_RECORD_DESCRIPTORS
+
+_Static_assert(TM_TAKEOVER_RECORD_MAX >= TM_RING_RECORD_MAX,
+	       "a peer's record fits its message");
+
+/* A peer that was taken over and is not served yet. */
+struct tm_inherited_peer {
+	struct tm_inherited_peer *next;
+	struct tm_takeover_peer message;
+	int fds[FDS_MAX];
+};
 
 struct fds {
 	int fd[FDS_MAX];
@@ -99,11 +113,11 @@ static void take_fds(struct msghdr *msg, struct fds *fds)
 	}
 }
 
-/* A message of exactly @size bytes and of @kind. */
-static int receive(int connection, enum tm_takeover_kind kind, void *message,
-		   size_t size, struct fds *fds)
+/* A message of ours that fits @max bytes: its size, or a negative errno. */
+static ssize_t receive_any(int connection, void *message, size_t max,
+			   struct fds *fds)
 {
-	struct iovec io = { .iov_base = message, .iov_len = size };
+	struct iovec io = { .iov_base = message, .iov_len = max };
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
@@ -115,25 +129,41 @@ static int receive(int connection, enum tm_takeover_kind kind, void *message,
 		.msg_controllen = sizeof(control.bytes),
 	};
 	struct tm_takeover_head head = { .magic = 0 };
-	struct fds got = { .count = 0 };
-	ssize_t read;
+	ssize_t size;
 
+	fds->count = 0;
 	do {
-		read = recvmsg(connection, &msg, MSG_CMSG_CLOEXEC);
-	} while (read < 0 && errno == EINTR);
-	if (read < 0)
+		size = recvmsg(connection, &msg, MSG_CMSG_CLOEXEC);
+	} while (size < 0 && errno == EINTR);
+	if (size < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	take_fds(&msg, &got);
-	if ((size_t)read >= sizeof(head))
+	take_fds(&msg, fds);
+	if ((size_t)size >= sizeof(head))
 		memcpy(&head, message, sizeof(head));
-	if (fds && (size_t)read == size && !(msg.msg_flags & MSG_TRUNC) &&
-	    head.magic == TM_TAKEOVER_MAGIC && head.kind == kind) {
-		*fds = got;
-		return head.version == TM_TAKEOVER_VERSION ? 0 :
-							     -EPROTONOSUPPORT;
+	if (head.magic == TM_TAKEOVER_MAGIC && !(msg.msg_flags & MSG_TRUNC)) {
+		if (head.version == TM_TAKEOVER_VERSION)
+			return size;
+		size = -EPROTONOSUPPORT;
+	} else {
+		size = size ? -EPROTO : -ECONNRESET;
 	}
-	close_fds(&got);
-	return read ? -EPROTO : -ECONNRESET;
+	close_fds(fds);
+	return size;
+}
+
+/* A message of exactly @size bytes and of @kind. */
+static int receive(int connection, enum tm_takeover_kind kind, void *message,
+		   size_t size, struct fds *fds)
+{
+	ssize_t got = receive_any(connection, message, size, fds);
+
+	if (got < 0)
+		return (int)got;
+	if ((size_t)got == size &&
+	    ((const struct tm_takeover_head *)message)->kind == kind)
+		return 0;
+	close_fds(fds);
+	return -EPROTO;
 }
 
 static void set_timeout(int connection, int ms)
@@ -267,6 +297,28 @@ static int send_sockets(const struct tm_daemon *daemon, int connection)
 	return err;
 }
 
+struct give {
+	int connection;
+	uint32_t count;
+};
+
+/* The callback of tm_ring_server_export(). */
+static int send_peer(void *opaque, const void *record, size_t size,
+		     const int given[TM_RING_RECORD_DESCRIPTORS])
+{
+	struct tm_takeover_peer message = {
+		.head = head_of(TM_TAKEOVER_PEER),
+		.size = (uint32_t)size,
+	};
+	struct fds fds = { .count = FDS_MAX };
+	struct give *give = opaque;
+
+	memcpy(message.record, record, size);
+	memcpy(fds.fd, given, sizeof(fds.fd));
+	give->count++;
+	return send_with(give->connection, &message, sizeof(message), &fds);
+}
+
 static int send_arena(const struct tm_daemon *daemon, int connection)
 {
 	const struct tm_takeover_arena message = {
@@ -313,12 +365,22 @@ static int hand_over(struct tm_daemon *daemon, int connection)
 	struct tm_takeover_end end = { .status = 0 };
 	struct fds none = { .count = 0 };
 	int err = send_sockets(daemon, connection);
+	uint64_t since_ns = tm_clock_now_ns(tm_clock_system());
+	struct give give = { .connection = connection };
 
 	if (err)
 		return err;
-	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
-		      "hands everything over to a successor");
+	err = tm_ring_server_export(daemon->ring, send_peer, &give);
+	if (err) {
+		tm_ring_server_resume(daemon->ring);
+		return err;
+	}
 	tm_engine_close(daemon);
+	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
+		      "hands everything over to a successor (peers: %" PRIu32
+		      ", closed in %" PRIu64 " ms)",
+		      give.count, (tm_clock_now_ns(tm_clock_system()) - since_ns) /
+			      1000000);
 	err = send_arena(daemon, connection);
 	set_timeout(connection, END_MS);
 	if (!err)
@@ -447,18 +509,84 @@ static int take_socket(struct tm_daemon *daemon, int connection)
 	return err;
 }
 
-static int take_arena(struct tm_daemon *daemon, int connection)
+static int keep_peer(struct tm_daemon *daemon,
+		     const struct tm_takeover_peer *message, struct fds *fds)
 {
-	struct tm_takeover_arena message;
-	struct fds fds = { .count = 0 };
-	int err = receive(connection, TM_TAKEOVER_ARENA, &message,
-			  sizeof(message), &fds);
+	struct tm_inherited_peer *peer;
 
-	if (!err && fds.count == 1)
-		daemon->arena_fd = fds.fd[0];
-	else
+	if (fds->count != FDS_MAX || message->size > TM_TAKEOVER_RECORD_MAX)
+		return -EPROTO;
+	peer = malloc(sizeof(*peer));
+	if (!peer)
+		return -ENOMEM;
+	peer->message = *message;
+	memcpy(peer->fds, fds->fd, sizeof(peer->fds));
+	fds->count = 0;
+	peer->next = daemon->inherited;
+	daemon->inherited = peer;
+	return 0;
+}
+
+/* Peers, until the arena comes, which is last. */
+static int take_peers_and_arena(struct tm_daemon *daemon, int connection)
+{
+	union {
+		struct tm_takeover_head head;
+		struct tm_takeover_peer peer;
+		struct tm_takeover_arena arena;
+	} message;
+	struct fds fds = { .count = 0 };
+	int err;
+
+	for (;;) {
+		ssize_t size = receive_any(connection, &message,
+					   sizeof(message), &fds);
+
+		if (size < 0)
+			return (int)size;
+		if (message.head.kind != TM_TAKEOVER_PEER ||
+		    size != sizeof(message.peer))
+			break;
+		err = keep_peer(daemon, &message.peer, &fds);
 		close_fds(&fds);
-	return err;
+		if (err)
+			return err;
+	}
+	if (message.head.kind == TM_TAKEOVER_ARENA && fds.count == 1) {
+		daemon->arena_fd = fds.fd[0];
+		return 0;
+	}
+	close_fds(&fds);
+	return message.head.kind == TM_TAKEOVER_ARENA ? 0 : -EPROTO;
+}
+
+void tm_takeover_import(struct tm_daemon *daemon)
+{
+	while (daemon->inherited) {
+		struct tm_inherited_peer *peer = daemon->inherited;
+		int err;
+
+		daemon->inherited = peer->next;
+		err = tm_ring_server_import(daemon->ring, peer->message.record,
+					    peer->message.size, peer->fds);
+		if (err)
+			tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
+				      "a peer must connect again: %s",
+				      strerror(-err));
+		free(peer);
+	}
+}
+
+void tm_takeover_forget(struct tm_daemon *daemon)
+{
+	while (daemon->inherited) {
+		struct tm_inherited_peer *peer = daemon->inherited;
+
+		daemon->inherited = peer->next;
+		for (int i = 0; i < FDS_MAX; i++)
+			close(peer->fds[i]);
+		free(peer);
+	}
 }
 
 int tm_takeover_take(struct tm_daemon *daemon, int *out)
@@ -475,7 +603,7 @@ int tm_takeover_take(struct tm_daemon *daemon, int *out)
 	for (uint32_t i = 0; i < sockets && !err; i++)
 		err = take_socket(daemon, connection);
 	if (!err)
-		err = take_arena(daemon, connection);
+		err = take_peers_and_arena(daemon, connection);
 	if (err) {
 		complain(daemon, err, strerror(-err));
 		goto out_close;

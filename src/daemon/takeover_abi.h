@@ -7,6 +7,8 @@
  *	hello			
  *				answer: refused, and that is all; or agreed
  *				socket, once for each, with its descriptors
+ *				peer, once for each, with its descriptors:
+ *				nothing is done for it from here on
  *				arena, with its descriptor if it has no path;
  *				nothing is open in the store any more
  *	end: serves, or not
@@ -22,12 +24,14 @@
 
 #define TM_TAKEOVER_MAGIC UINT64_C(0x7265766f6d656d74)	/* "tmemover" */
 #define TM_TAKEOVER_VERSION 1
+#define TM_TAKEOVER_RECORD_MAX 4096
 #define TM_TAKEOVER_SUFFIX ".takeover"
 
 enum tm_takeover_kind {
 	TM_TAKEOVER_HELLO = 1,
 	TM_TAKEOVER_ANSWER,
 	TM_TAKEOVER_SOCKET,
+	TM_TAKEOVER_PEER,
 	TM_TAKEOVER_ARENA,
 	TM_TAKEOVER_END,
 };
@@ -58,6 +62,14 @@ struct tm_takeover_answer {
 struct tm_takeover_socket {
 	struct tm_takeover_head head;
 	char path[128];
+};
+
+/* As the channel describes it (ring.h), with the descriptors it names. */
+struct tm_takeover_peer {
+	struct tm_takeover_head head;
+	uint32_t size;
+	uint32_t reserved;
+	uint8_t record[TM_TAKEOVER_RECORD_MAX];
 };
 
 struct tm_takeover_arena {

@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <tmem/xen.h>
+
 #include "daemon.h"
 
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
@@ -143,7 +145,8 @@ static int run(struct tm_daemon *daemon)
 	}
 	if (tm_daemon_log_open(daemon->config->log_level, &daemon->log))
 		return STATUS_FAILED;
-	if (tm_daemon_open(daemon)) {
+	/* A peer may take its memory away while we read it. */
+	if (tmem_guest_memory_catch_faults() || tm_daemon_open(daemon)) {
 		tm_daemon_log_close(daemon->log);
 		return STATUS_FAILED;
 	}

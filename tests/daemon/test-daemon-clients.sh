@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Who is which client, with which limits, for how long; and what a reload
+# changes.
+. "${abs_top_srcdir:?}/tests/daemon/daemon_common.sh"
+needs_json
+user=$(id -u)
+
+cat >tmem.conf <<E2
+[daemon]
+memory = 128M
+user-cap = 4M
+user-linger = 1s
+[client web]
+socket = $scratch/web.sock
+weight = 7
+cap = 8M
+reservation = 2M
+compress = off
+[client open]
+socket = $scratch/open.sock
+mode = 0666
+[client named]
+cap = 16M
+E2
+
+# of CLIENT EXPRESSION: is it true of the client, which is $c in perl?
+of()
+{
+	tmem list --json >out 2>err || complain "list: $(cat err)"
+	perl -MJSON::PP -e 'local $/; my $j = decode_json(<STDIN>);
+		$j = $j->{clients} if ref $j eq "HASH";
+		my ($c) = grep { $_->{name} eq $ARGV[0] } @$j;
+		exit !eval $ARGV[1];' "$1" "$2" <out ||
+		complain "client $1: not so: $2: $(cat out)"
+}
+
+# attach SOCKET NAME: somebody is that client, until `leave`. Status 1: refused.
+attach()
+{
+	local i
+	rm -f go client.out
+	mkfifo go
+	"${as[@]}" "$test_programs/load_client" "$1" "$2" 64 0 <go >client.out 2>client.err &
+	client=$!
+	started="$started $client"
+	exec 3>go
+	for i in $(seq 200); do
+		grep -q ready client.out && return 0
+		kill -0 $client 2>/dev/null || break
+		sleep 0.05
+	done
+	exec 3>&-
+	wait $client
+	return 1
+}
+
+leave()
+{
+	exec 3>&-
+	wait $client
+	client_status=$?
+}
+
+may_not()
+{
+	attach "$1" "$2" && { complain "$3"; leave; }
+	grep -qF "$4" client.err || complain "$3: it is told \"$(cat client.err)\""
+}
+
+as=(env)
+start --config tmem.conf --arena "$arena"
+
+# Nobody said anything about it: a default cap, and it does not stay.
+attach "$TMEM_SOCKET" guest || complain "guest: $(cat client.err)"
+of guest '$c->{cap_bytes} == 4 << 20 && $c->{attached} && $c->{weight} == 0'
+may_second=$("$test_programs/load_client" "$TMEM_SOCKET" guest 8 1 2>&1 </dev/null) &&
+	complain "two peers are one client: $may_second"
+leave
+sleep 2.5
+of guest '!defined $c'
+attach "$TMEM_SOCKET" "" || complain "no name: $(cat client.err)"
+of "uid$user" '$c->{attached}'
+leave
+
+# Its own socket says who it is, whatever it says; it is to be had there alone.
+attach "$scratch/web.sock" somebody || complain "web: $(cat client.err)"
+of web '$c->{attached} && $c->{weight} == 7 && $c->{cap_bytes} == 8 << 20 &&
+	$c->{reservation_bytes} == 2 << 20 && !$c->{compress}'
+of somebody '!defined $c'
+may_not "$TMEM_SOCKET" web "web is to be had at the common socket" "Permission denied"
+leave
+sleep 2
+of web 'defined $c && !$c->{attached} && $c->{pages} > 0'
+
+for name in 12 all a/b .x; do
+	may_not "$TMEM_SOCKET" "$name" "a client is called \"$name\"" "Invalid argument"
+done
+
+# Other users: the file's mode, and then the peer's user.
+if test "$user" = 0 && command -v setpriv >/dev/null; then
+	chmod 711 "$scratch" "$scratch/control"
+	as=(setpriv --reuid=65534 --clear-groups)
+	may_not "$TMEM_SOCKET" other "another user may connect" "Permission denied"
+	chmod 666 "$TMEM_SOCKET" "$scratch/web.sock" "$TMEM_CONTROL"
+	may_not "$TMEM_SOCKET" other "another user is served" "Permission denied"
+	may_not "$scratch/web.sock" "" "another user is web" "Permission denied"
+	attach "$scratch/open.sock" "" || complain "open to all, but not: $(cat client.err)"
+	of open '$c->{attached}'
+	leave
+	"${as[@]}" "$abs_top_builddir/tmem" destroy web >out 2>&1 &&
+		complain "another user destroys a client"
+	of web 'defined $c'
+	chmod 600 "$TMEM_SOCKET" "$scratch/web.sock" "$TMEM_CONTROL"
+	as=(env)
+fi
+# A guest's connection is no way to the operators' requests.
+attach "$TMEM_SOCKET" named || complain "named: $(cat client.err)"
+perl -MSocket -e '
+	socket my $s, AF_UNIX, SOCK_SEQPACKET, 0 or die;
+	connect $s, pack_sockaddr_un($ARGV[0]) or die;
+	send $s, "POST /clients/named/destroy HTTP/1.1\r\nHost: x\r\n\r\n", 0;
+	recv $s, my $answer, 4096, 0;
+	exit 1 if $answer =~ /HTTP/;' "$TMEM_SOCKET" || complain "HTTP is spoken to guests"
+of named '$c->{attached} && $c->{cap_bytes} == 16 << 20'
+
+# Destroyed while somebody works with it: its pages go, its peer is let go of.
+expect 0 destroy named
+logged 'client named: destroyed'
+leave
+of named '!defined $c || !$c->{attached}'
+
+# A reload: what changed in the file, and no more; nothing when it is wrong.
+test "$user" != 0 || expect 0 set open --weight 5
+sed -i 's/^weight = 7/weight = 9/; s/^cap = 8M/cap = 6M/' tmem.conf
+kill -HUP "$daemon"
+sleep 0.5
+logged reloaded
+of web '$c->{weight} == 9 && $c->{cap_bytes} == 6 << 20'
+test "$user" != 0 || of open '$c->{weight} == 5'
+sed -i 's/^weight = 9/weight = lots/' tmem.conf
+kill -HUP "$daemon"
+sleep 0.5
+logged 'nothing is reloaded'
+of web '$c->{weight} == 9'
+sed -i 's/^weight = lots/weight = 11/; s/^memory = 128M/memory = 64M/' tmem.conf
+printf '[client late]\nsocket = %s/late.sock\n' "$scratch" >>tmem.conf
+kill -HUP "$daemon"
+sleep 0.5
+of web '$c->{weight} == 11'
+expect 0 stats --json
+grep -q '"memory_bytes": *67108864' out || complain "the limit was not reloaded: $(cat out)"
+attach "$scratch/late.sock" "" || complain "a client that came late: $(cat client.err)"
+leave
+
+# Another daemon on the same arena: clients, limits, and the time they stay.
+attach "$TMEM_SOCKET" guest || complain "guest: $(cat client.err)"
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
+kill -9 "$client"
+exec 3>&-
+start --config tmem.conf --arena "$arena"
+of guest 'defined $c && $c->{pages} > 0'
+of web '$c->{weight} == 11'
+sleep 2.5
+of guest '!defined $c'
+end
+test -e "$scratch/web.sock" && complain "a client's socket is left behind"
+finish

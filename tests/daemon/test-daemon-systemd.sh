@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Sockets that systemd passes are used and left in place, and it is told what
+# the daemon does. Perl stands in for systemd.
+. "${abs_top_srcdir:?}/tests/daemon/daemon_common.sh"
+grep -q '^#define HAVE_SYSTEMD 1' "$abs_top_builddir/config.h" ||
+	skip "built without libsystemd"
+
+perl -MSocket -e '
+	socket my $s, AF_UNIX, SOCK_DGRAM, 0 or die;
+	bind $s, pack_sockaddr_un("notify") or die;
+	open my $ready, ">", "listening" or die;
+	close $ready;
+	$| = 1;
+	while (defined recv $s, my $state, 4096, 0) {
+		print "$state\n";
+	}' >told &
+started="$started $!"
+until test -e listening; do sleep 0.05; done
+
+cat >pass.pl <<'E2'
+use Socket;
+use POSIX ();
+my @program = @ARGV;
+my @paths = ($ENV{TMEM_SOCKET}, $ENV{TMEM_CONTROL});
+for my $i (0, 1) {
+	socket my $s, AF_UNIX, $i ? SOCK_STREAM : SOCK_SEQPACKET, 0 or die;
+	bind $s, pack_sockaddr_un($paths[$i]) or die "$paths[$i]: $!";
+	listen $s, 8 or die;
+	POSIX::dup2(fileno $s, 10 + $i) or die;
+}
+POSIX::dup2(10 + $_, 3 + $_) for 0, 1;
+$ENV{LISTEN_PID} = $$;
+$ENV{LISTEN_FDS} = 2;
+exec @program or die;
+E2
+mkdir -m 700 control
+: >empty.conf
+log=log.1
+NOTIFY_SOCKET=$scratch/notify perl pass.pl "$abs_top_builddir/tmemd" \
+	--config empty.conf --memory 64M 2>$log </dev/null &
+daemon=$!
+serves || { complain "does not serve: $(cat $log)"; finish; }
+sleep 0.2
+grep -q '^READY=1' told || complain "systemd is not told that it serves: $(cat told)"
+test -e "$TMEM_SOCKET.lock" && complain "a passed socket is locked"
+expect 0 stats
+"$test_programs/load_client" "$TMEM_SOCKET" load 100 1 >out 2>err ||
+	complain "a client: $(cat err)"
+kill -HUP "$daemon"
+sleep 0.3
+grep -q '^RELOADING=1' told || complain "systemd is not told of a reload: $(cat told)"
+end
+sleep 0.2
+grep -q '^STOPPING=1' told || complain "systemd is not told of the end: $(cat told)"
+test -S "$TMEM_SOCKET" || complain "systemd's socket was taken away"
+
+# A successor is the service from then on.
+rm -f "$TMEM_SOCKET" "$TMEM_CONTROL"
+export NOTIFY_SOCKET=$scratch/notify
+start --memory 64M
+old=$daemon
+: >told
+start --memory 64M --takeover
+new=$daemon
+sleep 0.2
+grep -q "^MAINPID=$new" told || complain "systemd is not told of the successor: $(cat told)"
+daemon=$old
+ends 0
+daemon=$new
+end
+finish
