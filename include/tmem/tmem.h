@@ -511,6 +511,28 @@ int tmem_client_destroy(struct tmem_client *client);
 int tmem_client_set_frozen(struct tmem_client *client, bool frozen);
 
 /**
+ * tmem_client_is_frozen() - is it?
+ *
+ * Takes no lock.
+ *
+ * Return: 1, 0.
+ */
+int tmem_client_is_frozen(struct tmem_client *client);
+
+/**
+ * tmem_client_set_persistent_cap() - a cap on persistent pages alone
+ * @client: the client
+ * @bytes: the most its persistent pools may be billed together; 0: no such cap.
+ *	Whoever wants none of them at all says 1.
+ *
+ * For a host that gives memory to a guest in one piece, of which persistent
+ * pages are a part. What is there stays; not kept in the arena.
+ *
+ * Return: 0, -EOWNERDEAD.
+ */
+int tmem_client_set_persistent_cap(struct tmem_client *client, uint64_t bytes);
+
+/**
  * tmem_client_set_shared_auth() - let a client into a shared pool, or not
  * @client: the client
  * @uuid: the pool
@@ -616,7 +638,8 @@ int tmem_client_get_counts(struct tmem_client *client,
  */
 
 #define TMEM_POOL_PERSISTENT (UINT32_C(1) << 0)
-#define TMEM_POOL_SHARED (UINT32_C(1) << 1)
+/* Spelled as in Xen's public header, so that both can be included. */
+#define TMEM_POOL_SHARED 2
 
 /**
  * tmem_pool_create() - make a pool, or join a shared one
@@ -684,6 +707,17 @@ struct tmem_pool_info {
 int tmem_pool_get_info(struct tmem_client *client, int pool,
 		       struct tmem_pool_info *info);
 
+/**
+ * tmem_pool_pages() - how many pages are in it, about
+ * @client: the client
+ * @pool: an id
+ *
+ * Takes no lock; exact when nobody is working on the pool.
+ *
+ * Return: the number, or -ENOENT, -EOWNERDEAD.
+ */
+int64_t tmem_pool_pages(struct tmem_client *client, int pool);
+
 /* ------------------------------------------------------------------------
  * Pages
  */
@@ -691,6 +725,7 @@ int tmem_pool_get_info(struct tmem_client *client, int pool,
 enum tmem_put_result {
 	TMEM_PUT_REFUSED = 0,	/* nothing is stored under the handle now */
 	TMEM_PUT_STORED = 1,
+	TMEM_PUT_REPLACED = 2,	/* with TMEM_PUT_EXPLAIN only */
 };
 
 enum tmem_get_result {
@@ -701,6 +736,13 @@ enum tmem_get_result {
 /* The page may change during the call: it is copied before anything looks at
  * it. What is stored is some mixture of what was there meanwhile. */
 #define TMEM_PUT_UNSTABLE (UINT32_C(1) << 0)
+/* TMEM_PUT_REPLACED tells a page that was there. A refusal is a negative errno
+ * that says why: -ENOSPC: a page was there, and was dropped; else nothing has changed: -EBUSY: the client is frozen, -EDQUOT:
+ * a cap, -ENOMEM: memory. */
+#define TMEM_PUT_EXPLAIN (UINT32_C(1) << 1)
+/* While the client is frozen, but does not migrate, a page that is there may be
+ * replaced. Whoever walks over the client keeps such puts away. */
+#define TMEM_PUT_REPLACE (UINT32_C(1) << 2)
 /* The page is taken out of the pool, whatever kind of pool it is. */
 #define TMEM_GET_REMOVE (UINT32_C(1) << 0)
 

@@ -77,9 +77,11 @@ enum tm_ring_command {
 	TM_RING_NEW_POOL_AT = 0x10002,	/* with an id that the client says */
 };
 
-/* struct tmem_op, native 64-bit layout. Flags of pools are TMEM_POOL_* of
- * <tmem/tmem.h>, which are those of the historical interface, with or without
- * its version in the upper byte. */
+/* Goes with the flags of a pool, which are TMEM_POOL_* of <tmem/tmem.h>: the
+ * version of the historical interface. */
+#define TM_RING_POOL_VERSION (UINT32_C(1) << 24)
+
+/* struct tmem_op, native 64-bit layout. */
 struct tm_ring_op {
 	uint32_t command;
 	int32_t pool;

@@ -38,6 +38,18 @@ static int set_allocator(void *target, const char *value)
 	return 0;
 }
 
+static int set_tmemd(void *target, const char *value)
+{
+	((struct tm_bench *)target)->tmemd_path = value;
+	return 0;
+}
+
+static int set_memcached(void *target, const char *value)
+{
+	((struct tm_bench *)target)->memcached_path = value;
+	return 0;
+}
+
 static int set_plot(void *target, const char *value)
 {
 	((struct tm_bench *)target)->plot_path = value;
@@ -105,6 +117,10 @@ static const struct tm_cli_option options[] = {
 	  set_threads },
 	{ "rounds", "N", "passes over the pages; medians of them count [7]",
 	  set_rounds },
+	{ "tmemd", "PROGRAM", "channel: the daemon to start [tmemd]",
+	  set_tmemd },
+	{ "memcached", "PROGRAM", "channel: set it beside this [memcached]",
+	  set_memcached },
 	{ "plot", "FILE.svg", "draw the result, with gnuplot", set_plot },
 	{ "save", "FILE.json", "write the result as JSON there as well",
 	  set_save },
@@ -120,12 +136,15 @@ struct measurement {
 	/* When no option names some: of the build's default, or of all? */
 	bool of_all_codecs;
 	bool of_all_allocators;
+	/* Of codec `none` as well. */
+	bool of_none;
 };
 
 static const struct measurement measurements[] = {
-	{ "codec", tm_bench_codec_run, true, false },
-	{ "alloc", tm_bench_alloc_run, true, true },
-	{ "store", tm_bench_store_run, false, false },
+	{ "codec", tm_bench_codec_run, true, false, false },
+	{ "alloc", tm_bench_alloc_run, true, true, false },
+	{ "store", tm_bench_store_run, false, false, false },
+	{ "channel", tm_bench_channel_run, false, false, true },
 };
 #define MEASUREMENTS (sizeof(measurements) / sizeof(measurements[0]))
 
@@ -135,7 +154,7 @@ static const struct measurement *find_measurement(const char *name)
 		if (!strcmp(measurements[i].name, name))
 			return &measurements[i];
 	tm_cli_error("bench: \"%s\" cannot be measured; the nearest is \"%s\" "
-		     "(codec, alloc, store)", name,
+		     "(codec, alloc, store, channel)", name,
 		     tm_nearest(name, measurements, MEASUREMENTS,
 				sizeof(measurements[0])));
 	return NULL;
@@ -157,9 +176,14 @@ static int choose(struct tm_bench *bench, const struct measurement *what)
 {
 	const char *codecs = bench->codec_names;
 	const char *allocators = bench->allocator_names;
+	char two[TMEM_PLUGIN_NAME_MAX + 8];
 
-	if (!codecs && !what->of_all_codecs)
+	if (!codecs && what->of_none && strcmp(tmem_default_codec(), "none")) {
+		snprintf(two, sizeof(two), "%s,none", tmem_default_codec());
+		codecs = two;
+	} else if (!codecs && !what->of_all_codecs) {
 		codecs = tmem_default_codec();
+	}
 	if (!allocators && !what->of_all_allocators)
 		allocators = tmem_default_allocator();
 	return tm_choice_make(&bench->choice, codecs, allocators);
@@ -181,6 +205,7 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 	struct tm_bench bench = {
 		.threads = THREADS_DEFAULT,
 		.rounds = ROUNDS_DEFAULT,
+		.tmemd_path = "tmemd",
 	};
 	int status = TM_CLI_USAGE;
 	int operands, err;
@@ -190,7 +215,7 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 		return err > 0 ? TM_CLI_OK : TM_CLI_USAGE;
 	if (operands != 1) {
 		tm_cli_error("bench: what is to be measured? One of codec, "
-			     "alloc, store");
+			     "alloc, store, channel");
 		return TM_CLI_USAGE;
 	}
 	what = find_measurement(argv[0]);
@@ -206,7 +231,7 @@ static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 const struct tm_cli_verb tm_cli_bench = {
 	.name = "bench",
 	.summary = "measure codecs, allocators or the store beside raw baselines",
-	.usage = "codec|alloc|store [OPTION]...",
+	.usage = "codec|alloc|store|channel [OPTION]...",
 	.options = options,
 	.run = run,
 };

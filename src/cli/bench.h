@@ -160,6 +160,8 @@ struct tm_bench {
 	const char *pages_path;
 	const char *codec_names;
 	const char *allocator_names;
+	const char *tmemd_path;
+	const char *memcached_path;
 	uint64_t memory_bytes;
 	uint32_t threads;
 	uint32_t rounds;
@@ -169,10 +171,11 @@ struct tm_bench {
 	struct tm_bench_pages pages;
 };
 
-/* The three measurements: 0, or a negative errno after having said why. */
+/* The measurements: 0, or a negative errno after having said why. */
 int tm_bench_codec_run(struct tm_bench *bench);
 int tm_bench_alloc_run(struct tm_bench *bench);
 int tm_bench_store_run(struct tm_bench *bench);
+int tm_bench_channel_run(struct tm_bench *bench);
 
 /* --- what a store is asked (bench_store*.c) ------------------------------- */
 

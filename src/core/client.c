@@ -279,6 +279,20 @@ int tm_client_set_frozen(struct tm_client *client, bool frozen)
 	return err;
 }
 
+bool tm_client_is_frozen(const struct tm_client *client)
+{
+	return atomic_load(&client->is_frozen);
+}
+
+int tm_client_set_persistent_cap(struct tm_client *client, uint64_t bytes)
+{
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
+	atomic_store(&client->persistent_cap_bytes,
+		     bytes > INT64_MAX ? 0 : bytes);
+	return 0;
+}
+
 int tm_client_set_codec(struct tm_client *client, const char *codec)
 {
 	if (codec)

@@ -35,6 +35,8 @@ int tm_client_set(struct tm_client *client,
 void tm_client_detach(struct tm_client *client);
 int tm_client_destroy(struct tm_client *client);
 int tm_client_set_frozen(struct tm_client *client, bool frozen);
+bool tm_client_is_frozen(const struct tm_client *client);
+int tm_client_set_persistent_cap(struct tm_client *client, uint64_t bytes);
 int tm_client_set_shared_auth(struct tm_client *client,
 			      const struct tmem_uuid *uuid, bool allowed);
 int tm_client_get_counts(struct tm_client *client, struct tmem_counts *counts);
@@ -57,6 +59,7 @@ int tm_pool_create(struct tm_client *client, int id, uint32_t flags,
 int tm_pool_destroy(struct tm_client *client, int id);
 int tm_pool_get_info(struct tm_client *client, int id,
 		     struct tmem_pool_info *info);
+int64_t tm_pool_pages(struct tm_client *client, int id);
 
 int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 	   uint32_t index, const void *page, uint32_t flags);

@@ -59,6 +59,9 @@ struct page_op {
 	uint32_t index;
 	uint64_t hash;
 	uint64_t began_ns;	/* 0: not sampled */
+	uint32_t flags;		/* of a put */
+	int reason;		/* why a put is refused: a negative errno */
+	bool has_replaced;
 };
 
 /* A page on its way in. */
@@ -332,9 +335,45 @@ static bool is_over_cap(const struct page_op *op, int64_t more_bytes)
 	return cap && more_bytes > 0 && billed + more_bytes > (int64_t)cap;
 }
 
+/* What the client's persistent pools are billed, read without their locks. */
+static int64_t persistent_bytes(const struct tm_client *client)
+{
+	int64_t bytes = 0;
+
+	for (int id = 0; id < TMEM_POOLS_MAX; id++) {
+		const struct tm_pool *pool = atomic_load_explicit(
+			&client->pools[id], memory_order_acquire);
+
+		if (!pool || tm_pool_is_ephemeral(pool))
+			continue;
+		for (unsigned i = 0; i < TM_SHARDS; i++)
+			bytes += atomic_load_explicit(
+				&pool->shards[i].billed_bytes,
+				memory_order_relaxed);
+	}
+	return bytes;
+}
+
+static bool is_over_persistent_cap(const struct page_op *op, int64_t more_bytes)
+{
+	uint64_t cap = atomic_load_explicit(&op->client->persistent_cap_bytes,
+					    memory_order_relaxed);
+
+	return cap && more_bytes > 0 && !tm_pool_is_ephemeral(op->pool) &&
+	       persistent_bytes(op->client) + more_bytes > (int64_t)cap;
+}
+
+/* A frozen client may not grow; replacing is no growth. */
+static bool may_while_frozen(const struct page_op *op, uint32_t old)
+{
+	return old && (op->flags & TMEM_PUT_REPLACE) &&
+	       !atomic_load(&op->client->log);
+}
+
 static bool may_store(struct page_op *op, uint32_t old, int64_t bill_bytes)
 {
-	if (atomic_load(&op->client->is_frozen)) {
+	if (atomic_load(&op->client->is_frozen) && !may_while_frozen(op, old)) {
+		op->reason = -EBUSY;
 		count(op, TM_COUNT_REFUSED_FROZEN);
 		return false;
 	}
@@ -342,7 +381,9 @@ static bool may_store(struct page_op *op, uint32_t old, int64_t bill_bytes)
 		bill_bytes -= tm_page_bill(
 			op->pool,
 			tm_state_length(tm_descriptor(op->store, old)->state));
-	if (is_over_cap(op, bill_bytes)) {
+	if (is_over_cap(op, bill_bytes) ||
+	    is_over_persistent_cap(op, bill_bytes)) {
+		op->reason = -EDQUOT;
 		count(op, TM_COUNT_REFUSED_CAP);
 		return false;
 	}
@@ -413,6 +454,7 @@ static bool publish(struct page_op *op, struct draft *draft)
 	if (old)
 		old_state = tm_page_mark_free(op->context, old);
 	tm_lock_release(&op->shard->lock);
+	op->has_replaced = old;
 	if (old) {
 		count(op, TM_COUNT_DUPLICATES);
 		tm_page_release(op->context, old, old_state);
@@ -420,11 +462,22 @@ static bool publish(struct page_op *op, struct draft *draft)
 	return true;
 }
 
-static int put(struct page_op *op, const void *page, uint32_t flags)
+/* Nothing is left of what the handle held. */
+static int refuse(struct page_op *op)
+{
+	bool was_there = drop(op, 0);
+
+	if (!(op->flags & TMEM_PUT_EXPLAIN))
+		return TMEM_PUT_REFUSED;
+	return was_there ? -ENOSPC : op->reason;
+}
+
+static int put(struct page_op *op, const void *page)
 {
 	struct draft draft = { 0 };
 
-	if (flags & TMEM_PUT_UNSTABLE) {
+	op->reason = -ENOMEM;
+	if (op->flags & TMEM_PUT_UNSTABLE) {
 		memcpy(op->context->page, page, TMEM_PAGE_SIZE);
 		page = op->context->page;
 	}
@@ -434,18 +487,18 @@ static int put(struct page_op *op, const void *page, uint32_t flags)
 	       tm_evict_own(op->context, op->client))
 		;
 	if (!reserve(op, &draft)) {
-		drop(op, 0);
 		count(op, TM_COUNT_REFUSED_MEMORY);
-		return TMEM_PUT_REFUSED;
+		return refuse(op);
 	}
 	if (!publish(op, &draft)) {
 		discard(op, &draft);
-		drop(op, 0);
-		return TMEM_PUT_REFUSED;
+		return refuse(op);
 	}
 	count(op, TM_COUNT_PUTS);
 	time_op(op, &op->client->put_ns);
-	return TMEM_PUT_STORED;
+	return op->has_replaced && (op->flags & TMEM_PUT_EXPLAIN) ?
+		       TMEM_PUT_REPLACED :
+		       TMEM_PUT_STORED;
 }
 
 int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
@@ -454,7 +507,7 @@ int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 	struct page_op op;
 	int result;
 
-	if (flags & ~TMEM_PUT_UNSTABLE)
+	if (flags & ~(TMEM_PUT_UNSTABLE | TMEM_PUT_EXPLAIN | TMEM_PUT_REPLACE))
 		return -EINVAL;
 	/* It is cold, as a rule; by the time it is looked at, its beginning
 	 * need not be. */
@@ -462,7 +515,8 @@ int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 	result = begin(&op, client, pool, oid, index);
 	if (result)
 		return result;
-	result = put(&op, page, flags);
+	op.flags = flags;
+	result = put(&op, page);
 	end(&op);
 	return result;
 }

@@ -324,6 +324,14 @@ static struct tm_object *object_of(struct tm_store *store, uint32_t number)
 	return tm_object(store, tm_descriptor(store, number)->object);
 }
 
+/* One writer, and readers that look without the lock. */
+static void count_shard(struct tm_shard *shard, int64_t pages)
+	TM_REQUIRES(shard->lock)
+{
+	__atomic_store_n(&shard->pages, shard->pages + (uint64_t)pages,
+			 __ATOMIC_RELAXED);
+}
+
 void tm_page_account(struct tm_context *context, struct tm_pool *pool,
 		     struct tm_shard *shard, uint32_t number, uint32_t old,
 		     struct tm_client *client)
@@ -339,7 +347,7 @@ void tm_page_account(struct tm_context *context, struct tm_pool *pool,
 	} else if (old) {
 		tm_page_unaccount(context, pool, shard, old);
 	}
-	shard->pages += (uint64_t)pages;
+	count_shard(shard, pages);
 	count(context, client, pages, shares);
 	bill(pool, shard, object_of(store, number), client,
 	     shares.billed_bytes);
@@ -356,7 +364,7 @@ void tm_page_unaccount(struct tm_context *context, struct tm_pool *pool,
 	struct shares shares =
 		difference(none, shares_of(store, pool, number));
 
-	shard->pages--;
+	count_shard(shard, -1);
 	count(context, client, -1, shares);
 	bill(pool, shard, object_of(store, number), client,
 	     shares.billed_bytes);
@@ -389,7 +397,7 @@ void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 	struct shares shares =
 		difference(none, shares_of(store, pool, number));
 
-	shard->pages--;
+	count_shard(shard, -1);
 	count(context, client, -1, shares);
 	atomic_fetch_add(&shard->billed_bytes, shares.billed_bytes);
 	atomic_fetch_add(&pool->credited_bytes, shares.billed_bytes);

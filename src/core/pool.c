@@ -343,3 +343,20 @@ int tm_pool_get_info(struct tm_client *client, int id,
 	tm_lock_release(&client->store->control);
 	return pool ? 0 : -ENOENT;
 }
+
+int64_t tm_pool_pages(struct tm_client *client, int id)
+{
+	const struct tm_pool *pool = NULL;
+	int64_t pages = 0;
+
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
+	if (id >= 0 && id < TMEM_POOLS_MAX)
+		pool = atomic_load(&client->pools[id]);
+	if (!pool)
+		return -ENOENT;
+	for (unsigned i = 0; i < TM_SHARDS; i++)
+		pages += (int64_t)__atomic_load_n(&pool->shards[i].pages,
+						  __ATOMIC_RELAXED);
+	return pages;
+}

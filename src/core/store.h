@@ -87,7 +87,7 @@ struct tm_dedup_group {
 struct tm_shard {
 	alignas(TM_CACHE_LINE) struct tm_lock lock;
 	uint32_t slices TM_GUARDED_BY(lock);	/* trie */
-	uint64_t pages TM_GUARDED_BY(lock);
+	uint64_t pages TM_GUARDED_BY(lock);	/* and peeked at: a statistic */
 	_Atomic int64_t billed_bytes;
 
 	/* The objects whose home is here. Taken before lock. */
@@ -155,6 +155,7 @@ struct tm_client {
 	_Atomic uint32_t trust_domain;
 	_Atomic uint64_t reservation_bytes;
 	_Atomic uint64_t cap_bytes;
+	_Atomic uint64_t persistent_cap_bytes;	/* not in the record */
 	_Atomic bool is_frozen;
 	_Atomic(struct tm_log *) log;	/* not NULL: it migrates */
 	_Atomic uint32_t codec;	/* a slot, or TM_CODEC_OF_STORE */

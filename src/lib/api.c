@@ -307,6 +307,20 @@ int tmem_client_set_frozen(struct tmem_client *client, bool frozen)
 	return tm_client_set_frozen(client->core, frozen);
 }
 
+int tmem_client_is_frozen(struct tmem_client *client)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_client_is_frozen(client->core);
+}
+
+int tmem_client_set_persistent_cap(struct tmem_client *client, uint64_t bytes)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_client_set_persistent_cap(client->core, bytes);
+}
+
 int tmem_client_set_shared_auth(struct tmem_client *client,
 				const struct tmem_uuid *uuid, bool allowed)
 {
@@ -436,6 +450,13 @@ int tmem_pool_get_info(struct tmem_client *client, int pool,
 	if (!err)
 		give(info, &all, sizeof(all));
 	return err;
+}
+
+int64_t tmem_pool_pages(struct tmem_client *client, int pool)
+{
+	if (!client->core)
+		return -EOPNOTSUPP;
+	return tm_pool_pages(client->core, pool);
 }
 
 int tmem_put(struct tmem_client *client, int pool, const struct tmem_oid *oid,

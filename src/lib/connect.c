@@ -29,7 +29,7 @@
 #include <config.h>
 
 #include <errno.h>
-#include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -41,6 +41,7 @@
 
 #include "client.h"
 #include "link.h"
+#include "runtime_dir.h"
 
 #define TIMEOUT_MS_DEFAULT 30000
 #define RINGS_DEFAULT_MAX 16
@@ -130,7 +131,8 @@ static int make_pool_again(struct connected *c, struct tm_lane *lane, int id)
 			.pool = id,
 			.create = { .uuid = { pool->uuid.word[0],
 					      pool->uuid.word[1] },
-				    .flags = pool->flags } },
+				    .flags = pool->flags |
+					     TM_RING_POOL_VERSION } },
 	};
 	int err = setup_call(c, lane, &call);
 
@@ -547,7 +549,7 @@ static void note_pool(struct connected *c, int id, uint32_t flags,
 	struct tm_call call = {
 		.op = { .command = TM_RING_NEW_POOL_AT,
 			.pool = id,
-			.create = { .flags = flags } },
+			.create = { .flags = flags | TM_RING_POOL_VERSION } },
 	};
 
 	tm_lock_acquire(&c->link_lock);
@@ -567,7 +569,7 @@ static int connected_pool_create(struct tm_port *port, uint32_t flags,
 	struct connected *c = connected_of(port);
 	struct tm_call call = {
 		.op = { .command = TM_RING_NEW_POOL,
-			.create = { .flags = flags } },
+			.create = { .flags = flags | TM_RING_POOL_VERSION } },
 	};
 	int result;
 
@@ -747,13 +749,15 @@ static int make_lanes(struct connected *c)
 static int take_config(struct connected *c,
 		       const struct tmem_connect_config *config)
 {
-	const char *path = config->socket;
+	char path[PATH_MAX];
+	int err;
 
-	if (!path)
-		path = getenv("TMEM_SOCKET");
-	if (!path)
-		return -ENOENT;
-	c->socket = strdup(path);
+	if (!config->socket) {
+		err = tm_default_socket(path, sizeof(path));
+		if (err)
+			return err;
+	}
+	c->socket = strdup(config->socket ? config->socket : path);
 	c->alive = make_alive();
 	if (!c->socket || !c->alive)
 		return -ENOMEM;

@@ -357,8 +357,10 @@ static int wait_for_answer(struct tm_lane *lane, uint64_t timeout_ns)
 			nap_ns = timeout_ns - waited_ns;
 		tm_doorbell_sleep(word, lane->completed,
 				  &lane->head->submitted.sleeps, nap_ns);
-		if (has_answer(lane))
+		if (has_answer(lane)) {
+			tm_patience_learn(&lane->patience);
 			return 0;
+		}
 		if (tm_link_is_down(lane->link))
 			return -EPIPE;
 		waited_ns = tm_clock_system_now_ns(NULL) - begin_ns;

@@ -3,19 +3,16 @@
  * Waiting for a counter that another process advances: spin shortly, then
  * sleep on a futex.
  *
- * The problem: a sleeper needs tens of microseconds to come back, more than
- * most of what it waits for takes; a spinner burns a core that somebody may
- * need, and on one core keeps the other side from ever advancing. The idea: a
- * waiter spins while spinning has lately been enough, and goes to sleep at once
- * while it has not; now and then it spins longer, to find out whether that has
- * changed (both sides sleeping make each other slow: a short try would never
- * see that it could be otherwise). Each such probe in vain doubles the time to
- * the next: where both sides share a core, because others have the rest, no
- * probe can succeed.
+ * The problem: a sleeper needs microseconds to come back, as many as what it
+ * waits for takes; a spinner burns a core that somebody may need, and where it
+ * shares a core with the other side keeps that from ever advancing. The idea:
+ * spin a little before each sleep. When what was waited for then comes soon
+ * after all, spinning was what delayed it: after two such waits in a row the
+ * next ones sleep at once; 16 of them, and after each further try in vain twice
+ * as many. Waits that are long either way teach nothing.
  *
- * The bound: a wait burns at most TM_SPIN_NS; a probe, one wait in
- * TM_SPIN_PROBE_FIRST to TM_SPIN_PROBE_LAST, at most TM_SPIN_PROBE_NS; nothing
- * at all where the process has a single core.
+ * The bound: a wait burns at most TM_SPIN_NS; nothing where the process has a
+ * single core.
  *
  * The flag protocol is that of ring_abi.h. Both words are shared with a peer
  * that may write anything there: all that comes of it is a wake-up too many or
@@ -37,18 +34,19 @@
 #include "clock.h"
 
 #define TM_SPIN_NS UINT64_C(30000)
-#define TM_SPIN_PROBE_NS UINT64_C(100000)
-#define TM_SPIN_PROBE_FIRST 16
-#define TM_SPIN_PROBE_LAST 2048
-/* So many spins in vain, and it sleeps at once. */
+/* What comes so soon after a spin in vain was held up by it. */
+#define TM_SPIN_SHORT_NS UINT64_C(150000)
 #define TM_SPIN_MISSES 2
+#define TM_SPIN_SKIP_FIRST 16
+#define TM_SPIN_SKIP_LAST 2048
 
 /* One waiter's experience; its own, never shared. */
 struct tm_patience {
 	bool may_spin;
-	uint32_t misses;	/* spins in vain since the last that was not */
-	uint32_t waits;		/* since the last probe */
-	uint32_t interval;	/* from that to the next */
+	uint32_t misses;	/* in a row */
+	uint32_t skip;		/* so many waits sleep at once */
+	uint32_t next_skip;
+	uint64_t begin_ns;	/* of a spin in vain; 0: none */
 };
 
 static inline void tm_patience_init(struct tm_patience *patience)
@@ -57,10 +55,26 @@ static inline void tm_patience_init(struct tm_patience *patience)
 
 	*patience = (struct tm_patience){
 		.may_spin = true,
-		.interval = TM_SPIN_PROBE_FIRST,
+		.next_skip = TM_SPIN_SKIP_FIRST,
 	};
 	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
 		patience->may_spin = CPU_COUNT(&cpus) > 1;
+}
+
+/* After a sleep, when what was waited for has come. */
+static inline void tm_patience_learn(struct tm_patience *patience)
+{
+	uint64_t begin_ns = patience->begin_ns;
+
+	patience->begin_ns = 0;
+	if (!begin_ns || tm_clock_system_now_ns(NULL) - begin_ns >
+				 TM_SPIN_SHORT_NS)
+		return;
+	if (++patience->misses < TM_SPIN_MISSES)
+		return;
+	patience->skip = patience->next_skip;
+	if (patience->next_skip < TM_SPIN_SKIP_LAST)
+		patience->next_skip *= 2;
 }
 
 static inline void tm_spin_pause(void)
@@ -72,49 +86,29 @@ static inline void tm_spin_pause(void)
 #endif
 }
 
-/* How long this wait may spin. */
-static inline uint64_t tm_patience_budget_ns(struct tm_patience *patience)
-{
-	if (!patience->may_spin)
-		return 0;
-	if (patience->misses < TM_SPIN_MISSES)
-		return TM_SPIN_NS;
-	if (++patience->waits < patience->interval)
-		return 0;
-	patience->waits = 0;
-	if (patience->interval < TM_SPIN_PROBE_LAST)
-		patience->interval *= 2;
-	return TM_SPIN_PROBE_NS;
-}
-
 /* True: @word is no longer @seen. */
 static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 				    struct tm_patience *patience)
 {
-	uint64_t budget_ns, begin_ns;
+	uint64_t begin_ns;
 
-	/* What comes within a microsecond is worth no clock. */
-	for (int i = 0; i < 16 && patience->misses < TM_SPIN_MISSES; i++) {
-		if (atomic_load_explicit(word, memory_order_acquire) != seen)
-			return true;
-		tm_spin_pause();
-	}
-	budget_ns = tm_patience_budget_ns(patience);
-	if (!budget_ns)
+	if (!patience->may_spin || patience->skip) {
+		patience->skip -= patience->skip > 0;
 		return atomic_load_explicit(word, memory_order_acquire) != seen;
+	}
 	begin_ns = tm_clock_system_now_ns(NULL);
 	do {
 		for (int i = 0; i < 16; i++) {
 			if (atomic_load_explicit(word, memory_order_acquire) !=
 			    seen) {
 				patience->misses = 0;
-				patience->interval = TM_SPIN_PROBE_FIRST;
+				patience->next_skip = TM_SPIN_SKIP_FIRST;
 				return true;
 			}
 			tm_spin_pause();
 		}
-	} while (tm_clock_system_now_ns(NULL) - begin_ns < budget_ns);
-	patience->misses++;
+	} while (tm_clock_system_now_ns(NULL) - begin_ns < TM_SPIN_NS);
+	patience->begin_ns = begin_ns;
 	return false;
 }
 

@@ -13,6 +13,8 @@ complain()
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 tmem=${abs_top_builddir:?run by make check}/tmem
+TMPDIR=$dir
+export TMPDIR
 
 # Pages that compress, and some of one repeated word.
 perl -e 'srand 1; for my $p (1 .. 300) {
@@ -68,6 +70,22 @@ done
 run alloc --json --pages "$dir/dump" --codec none || complain "$(cat "$dir/err")"
 has results allocator alloc_ns free_ns malloc_ns density free70_1s
 
+# The channel, to a daemon that is no more than that. memcached may be missing.
+daemon=$abs_top_builddir/tests/front/ring_daemon
+run channel --json --pages "$dir/dump" --rounds 1 --tmemd "$daemon" ||
+	complain "$(cat "$dir/err")"
+has processors results embedded_ns channel_ns channel_32_ns extra_ns ratio \
+	alone_per_s slower_of_two_per_s budgets put get
+grep -q '"codec": "none"' "$dir/out" || complain "channel: not with none"
+run channel --pages "$dir/dump" --rounds 1 --codec none --tmemd "$daemon" ||
+	complain "$(cat "$dir/err")"
+grep -q '^ns per call, embedded' "$dir/out" || complain "channel: no table"
+says 1 'cannot be started.*--tmemd' channel --pages "$dir/dump" \
+	--tmemd "$dir/no-such-daemon"
+says 1 'does not serve' channel --pages "$dir/dump" --tmemd true
+says 1 'no-such-cache.*does not serve' channel --pages "$dir/dump" \
+	--tmemd "$daemon" --memcached "$dir/no-such-cache"
+
 # A table, of pages of its own, and JSON and a drawing beside it.
 run codec --most-pages 200 --codec none --rounds 1 --save "$dir/saved" ||
 	complain "$(cat "$dir/err")"
@@ -114,4 +132,7 @@ cmp -s "$dir/help" "$dir/page" ||
 # Nobody stays behind.
 ps -e -o ppid= -o args= 2>/dev/null | grep "^ *1 perl -e my .want" >/dev/null &&
 	complain "a perl process is left"
+ps -e -o args= 2>/dev/null | grep "^$daemon" >/dev/null &&
+	complain "a daemon is left"
+ls -d "$dir"/tmem-bench-* >/dev/null 2>&1 && complain "a folder is left"
 exit $failed

@@ -246,7 +246,7 @@ static inline int raw_pool(struct raw_peer *peer, uint32_t flags, uint64_t call)
 {
 	const struct tm_ring_op op = {
 		.command = TM_RING_NEW_POOL,
-		.create = { .flags = flags },
+		.create = { .flags = flags | TM_RING_POOL_VERSION },
 		.call = call,
 	};
 

@@ -34,6 +34,7 @@
 struct ring_host_client {
 	char name[TMEM_CLIENT_NAME_MAX + 1];
 	struct tmem_client *client;
+	struct tmem_xen_domain *domain;
 	bool is_attached;
 };
 
@@ -42,6 +43,7 @@ struct ring_host {
 	struct tm_ring_limits limits;
 	char socket[64];
 	struct tmem_store *store;
+	struct tmem_xen *xen;
 	struct tm_ring_server *server;
 	_Atomic unsigned attached;
 	_Atomic unsigned attaches;
@@ -92,6 +94,27 @@ ring_host_find(struct ring_host *host, const char *name)
 	return free_one;
 }
 
+static inline int ring_host_make(struct ring_host *host,
+				 struct ring_host_client *c, const char *name)
+{
+	struct tmem_xen_domain_config domain;
+	struct tmem_client_config config;
+	int err;
+
+	tmem_client_config_init(&config);
+	config.name = name;
+	err = tmem_client_attach(host->store, &config, &c->client);
+	if (err < 0)
+		return err;
+	tmem_xen_domain_config_init(&domain);
+	domain.id = (uint16_t)(c - host->clients);
+	domain.client = c->client;
+	ring_host_must(!tmem_xen_domain_create(host->xen, &domain,
+					       &c->domain));
+	snprintf(c->name, sizeof(c->name), "%s", name);
+	return 0;
+}
+
 static inline int ring_host_attach(void *opaque,
 				   const struct tm_ring_peer *peer,
 				   struct tm_ring_attachment *attachment)
@@ -100,23 +123,18 @@ static inline int ring_host_attach(void *opaque,
 	const char *name = peer->listener_name[0] ? peer->listener_name :
 						    peer->name;
 	struct ring_host_client *c = ring_host_find(host, name);
-	struct tmem_client_config config;
 	int err;
 
 	if (!c)
 		return -EUSERS;
 	if (c->is_attached)
 		return -EBUSY;
-	if (!c->client) {
-		tmem_client_config_init(&config);
-		config.name = name;
-		err = tmem_client_attach(host->store, &config, &c->client);
-		if (err < 0)
-			return err;
-		snprintf(c->name, sizeof(c->name), "%s", name);
-	}
+	err = c->client ? 0 : ring_host_make(host, c, name);
+	if (err)
+		return err;
 	c->is_attached = true;
 	attachment->client = c->client;
+	attachment->domain = c->domain;
 	attachment->opaque = c;
 	atomic_fetch_add(&host->attached, 1);
 	atomic_fetch_add(&host->attaches, 1);
@@ -171,10 +189,15 @@ static inline void ring_host_open(struct ring_host *host)
 		.detach = ring_host_detach,
 		.log = ring_host_log,
 	};
+	struct tmem_xen_config xen;
 	int err = tmem_store_open(&host->config, &host->store);
 
 	errno = -err;
 	ring_host_must(!err);
+	ring_host_must(!tmem_guest_memory_catch_faults());
+	tmem_xen_config_init(&xen);
+	xen.store = host->store;
+	ring_host_must(!tmem_xen_open(&xen, &host->xen));
 	ring_host_must(!tm_ring_server_open(&callbacks, &host->limits,
 					    &host->server));
 	ring_host_must(!tm_ring_server_listen(
@@ -186,9 +209,11 @@ static inline void ring_host_close(struct ring_host *host)
 	unlink(host->socket);
 	tm_ring_server_close(host->server);
 	ring_host_must(host->attached == 0);
-	for (int i = 0; i < RING_HOST_CLIENTS; i++)
-		if (host->clients[i].client)
-			tmem_client_detach(host->clients[i].client);
+	for (int i = 0; i < RING_HOST_CLIENTS; i++) {
+		tmem_xen_domain_close(host->clients[i].domain);
+		tmem_client_detach(host->clients[i].client);
+	}
+	tmem_xen_close(host->xen);
 	ring_host_must(!tmem_store_check(host->store));
 	tmem_store_close(host->store);
 }

@@ -542,6 +542,8 @@ START_TEST(a_put_that_timed_out_leaves_nothing)
 	ck_assert_int_eq(tm_test_get(client, pool, 1, 2, TM_PAGE_TEXT, 2),
 			 -ETIMEDOUT);
 	start_daemon();
+	while (tm_test_get(client, pool, 3, 0, TM_PAGE_TEXT, 0) == -ETIMEDOUT)
+		;
 	for (uint32_t i = 0; i < 5; i++)
 		ck_assert_int_eq(tm_test_get(client, pool, i < 4 ? 1 : 2, i,
 					     TM_PAGE_TEXT, i),
@@ -552,7 +554,7 @@ END_TEST
 
 START_TEST(a_daemon_that_hangs_is_given_up_and_found_again)
 {
-	int pool;
+	int pool, result;
 
 	connect_impatiently();
 	pool = tm_test_pool(client, PERSISTENT);
@@ -565,8 +567,11 @@ START_TEST(a_daemon_that_hangs_is_given_up_and_found_again)
 	ck_assert_int_eq(tm_test_put(client, pool, 1, 2, TM_PAGE_TEXT, 3),
 			 -ETIMEDOUT);
 	kill(daemon_pid, SIGCONT);
-	ck_assert_int_eq(tm_test_get(client, pool, 1, 1, TM_PAGE_TEXT, 1),
-			 TMEM_GET_HIT);
+	/* How long it takes to come round is the machine's to say. */
+	do
+		result = tm_test_get(client, pool, 1, 1, TM_PAGE_TEXT, 1);
+	while (result == -ETIMEDOUT);
+	ck_assert_int_eq(result, TMEM_GET_HIT);
 	ck_assert_int_eq(tm_test_get(client, pool, 1, 2, TM_PAGE_TEXT, 2),
 			 TMEM_GET_MISS);
 }

@@ -394,7 +394,7 @@ START_TEST(wrong_arguments_change_nothing)
 	begin(&t, _i);
 	pool = tm_test_pool(t.client, PERSISTENT);
 	tm_test_put(t.client, pool, 1, 1, TM_PAGE_TEXT, 1);
-	ck_assert_int_eq(tmem_put(t.client, pool, &oid, 1, page, 2), -EINVAL);
+	ck_assert_int_eq(tmem_put(t.client, pool, &oid, 1, page, UINT32_C(1) << 31), -EINVAL);
 	ck_assert_int_eq(tmem_get(t.client, pool, &oid, 1, page, 2), -EINVAL);
 	for (int bad = -1; bad <= TMEM_POOLS_MAX; bad++) {
 		if (bad == pool)

@@ -53,6 +53,9 @@ void tm_channel_free(struct tm_channel *channel)
 	if (channel->rings_at)
 		munmap(channel->rings_at,
 		       channel->ring_bytes * channel->ring_count);
+	tmem_guest_memory_destroy(channel->memory);
+	if (channel->memory_at)
+		munmap(channel->memory_at, (size_t)channel->hello.memory_bytes);
 	if (channel->rings_fd >= 0)
 		close(channel->rings_fd);
 	if (channel->memory_fd >= 0)
@@ -139,7 +142,6 @@ static int check_memory(struct tm_channel *channel)
 	if (fstat(channel->memory_fd, &st) < 0 || st.st_size < 0 ||
 	    (uint64_t)st.st_size < channel->hello.memory_bytes)
 		return -EINVAL;
-	channel->memory_pages = channel->hello.memory_bytes / TMEM_PAGE_SIZE;
 	return 0;
 }
 
@@ -206,6 +208,39 @@ int tm_channel_welcome(struct tm_channel *channel, int status,
 	if (sendmsg(channel->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return -errno;
 	return 0;
+}
+
+/* --- its memory --------------------------------------------------------------- */
+
+int tm_channel_map_memory(struct tm_channel *channel)
+{
+	size_t bytes = (size_t)channel->hello.memory_bytes;
+	void *at;
+	int err;
+
+	if (bytes != channel->hello.memory_bytes)
+		return -EFBIG;
+	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		  MAP_SHARED | MAP_NORESERVE, channel->memory_fd, 0);
+	if (at == MAP_FAILED)
+		return -ENOMEM;
+	channel->memory_at = at;
+	/* What it is put for is not for a dump to show, nor for a child. */
+	madvise(at, bytes, MADV_DONTDUMP);
+	madvise(at, bytes, MADV_DONTFORK);
+	err = tmem_guest_memory_create(&channel->memory);
+	if (!err)
+		err = tmem_guest_memory_add(channel->memory, 0,
+					    bytes / TMEM_PAGE_SIZE, at, true);
+	if (!err)
+		tmem_xen_domain_set_memory(channel->attachment.domain,
+					   channel->memory);
+	return err;
+}
+
+void tm_channel_unmap_memory(struct tm_channel *channel)
+{
+	tmem_xen_domain_set_memory(channel->attachment.domain, NULL);
 }
 
 /* --- rings ------------------------------------------------------------------ */

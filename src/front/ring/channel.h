@@ -48,8 +48,7 @@ struct tm_ring {
 	struct tm_patience patience;
 	pthread_t thread;
 	bool has_thread;
-	uint8_t page[TMEM_PAGE_SIZE] __attribute__((aligned(64)));
-};
+} __attribute__((aligned(64)));
 
 struct tm_channel {
 	/* set at creation, then constant */
@@ -68,7 +67,8 @@ struct tm_channel {
 	struct tm_ring_hello hello;
 	struct tm_ring_attachment attachment;
 	int memory_fd;
-	uint64_t memory_pages;
+	void *memory_at;
+	struct tmem_guest_memory *memory;
 	int rings_fd;
 	uint8_t *rings_at;
 	size_t ring_bytes;
@@ -96,6 +96,10 @@ void tm_channel_free(struct tm_channel *channel);
 
 /* Reads and checks what the peer says; 0, -EAGAIN, or why it is refused. */
 int tm_channel_read_hello(struct tm_channel *channel);
+/* Maps the peer's memory, and makes it the domain's. */
+int tm_channel_map_memory(struct tm_channel *channel);
+/* The domain has it no more. */
+void tm_channel_unmap_memory(struct tm_channel *channel);
 /* Makes at most @rings_max rings, of what the hello wants. */
 int tm_channel_make_rings(struct tm_channel *channel, uint32_t rings_max);
 /* Tells the peer; with the rings if @status is 0. */

@@ -6,8 +6,8 @@
  * A peer connects to a listening socket, says hello, passes the memory that
  * serves as its guest RAM, and gets the memory of its rings, which is ours and
  * sealed. From there on nothing goes over the socket: each ring has a thread
- * here that takes a struct tmem_op from it, carries it out against that memory,
- * and writes the result back. See ring_abi.h for the layout and
+ * here that takes a struct tmem_op from it, carries it out against that memory
+ * through the Xen front end, and writes the result back. See ring_abi.h for the layout and
  * doc/channel-format.md for what is read when.
  *
  * Who a peer is, is its host's to say: through the callbacks below, which are
@@ -24,9 +24,9 @@
 #include <sys/types.h>
 
 #include <tmem/tmem.h>
+#include <tmem/xen.h>
 
 struct tm_ring_server;
-struct tmem_xen_domain;
 
 /* Who connected. */
 struct tm_ring_peer {
@@ -38,7 +38,9 @@ struct tm_ring_peer {
 	const char *name;
 };
 
-/* What the host lends for as long as the peer is there. */
+/* What the host lends for as long as the peer is there: a client, and a domain
+ * that borrows it, whose memory is the peer's meanwhile. Faults there are caught
+ * if the program asked for it: tmem_guest_memory_catch_faults(). */
 struct tm_ring_attachment {
 	struct tmem_client *client;
 	struct tmem_xen_domain *domain;

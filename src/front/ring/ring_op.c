@@ -2,10 +2,9 @@
 /*
  * What a request means.
  *
- * A page travels by copy, through a page of the ring's own: the store never
- * works on memory that a peer can change or take away. The copies are system
- * calls on the peer's memfd, which answer with an error where touching a
- * mapping would end the process.
+ * Nearly all of it is the Xen front end's: a peer is a domain, the memory that
+ * it passed is the domain's, and a request is a struct tmem_op. Here is what a
+ * transport has to add.
  *
  * Taking a page out of a persistent pool must survive our death between the
  * removal and the answer, or an acknowledged page is lost. So it is a get, a
@@ -22,38 +21,25 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "channel.h"
 
-/* --- the peer's memory ------------------------------------------------------ */
+static_assert(sizeof(struct tm_ring_op) == sizeof(struct tmem_xen_op) &&
+		      offsetof(struct tm_ring_op, frame) ==
+			      offsetof(struct tmem_xen_op, u.gen.cmfn),
+	      "the historical operation");
 
-static int end_of_memory(struct tm_ring *ring)
-{
-	tm_channel_break(ring->channel, "its memory is no longer there");
-	return -EFAULT;
-}
-
-static int page_in(struct tm_ring *ring, uint64_t frame)
-{
-	struct tm_channel *channel = ring->channel;
-	ssize_t bytes;
-
-	if (frame >= channel->memory_pages)
-		return -EFAULT;
-	bytes = pread(channel->memory_fd, ring->page, sizeof(ring->page),
-		      (off_t)(frame * TMEM_PAGE_SIZE));
-	return bytes == sizeof(ring->page) ? 0 : end_of_memory(ring);
-}
-
-static int page_out(struct tm_ring *ring, uint64_t frame, size_t size)
+/* Anything that the historical interface has. */
+static int operate(struct tm_ring *ring, const struct tm_ring_op *op,
+		   uint32_t flags)
 {
 	struct tm_channel *channel = ring->channel;
-	ssize_t bytes;
+	int result = tmem_xen_op(channel->attachment.domain, op, sizeof(*op),
+				 TMEM_XEN_OP_PLAIN | flags);
 
-	bytes = pwrite(channel->memory_fd, ring->page, size,
-		       (off_t)(frame * TMEM_PAGE_SIZE));
-	return bytes == (ssize_t)size ? 0 : end_of_memory(ring);
+	if (result == -EFAULT && tmem_guest_memory_is_broken(channel->memory))
+		tm_channel_break(channel, "its memory is no longer there");
+	return result;
 }
 
 /* --- pages ------------------------------------------------------------------ */
@@ -68,28 +54,13 @@ static struct tm_lock *page_lock(struct tm_channel *channel,
 	return &channel->pages[mixed >> 58];
 }
 
-static struct tmem_oid oid_of(const struct tm_ring_op *op)
-{
-	struct tmem_oid oid;
-
-	memcpy(&oid, op->page.oid, sizeof(oid));
-	return oid;
-}
-
 static int put(struct tm_ring *ring, const struct tm_ring_op *op)
 {
-	struct tm_channel *channel = ring->channel;
-	struct tm_lock *lock = page_lock(channel, op);
-	struct tmem_oid oid = oid_of(op);
-	int result = page_in(ring, op->frame);
+	struct tm_lock *lock = page_lock(ring->channel, op);
+	int result;
 
 	tm_lock_acquire(lock);
-	if (!result)
-		result = tmem_put(channel->attachment.client, op->pool, &oid,
-				  op->page.index, ring->page, 0);
-	else	/* Refused, so nothing is there now. */
-		tmem_flush_page(channel->attachment.client, op->pool, &oid,
-				op->page.index);
+	result = operate(ring, op, 0);
 	tm_lock_release(lock);
 	return result;
 }
@@ -110,76 +81,39 @@ static bool is_persistent(struct tm_channel *channel, int pool)
 	return *kind == TM_CHANNEL_POOL_PERSISTENT;
 }
 
-static int get(struct tm_ring *ring, const struct tm_ring_op *op,
-	       uint32_t flags)
-{
-	struct tmem_oid oid = oid_of(op);
-	int result;
-
-	result = tmem_get(ring->channel->attachment.client, op->pool, &oid,
-			  op->page.index, ring->page, flags);
-	if (result == TMEM_GET_HIT &&
-	    page_out(ring, op->frame, sizeof(ring->page)))
-		return -EFAULT;
-	return result;
-}
-
 static int take_out(struct tm_ring *ring, const struct tm_ring_op *op,
 		    struct tm_ring_completion *completion)
 {
-	struct tm_channel *channel = ring->channel;
-	struct tm_lock *lock = page_lock(channel, op);
-	struct tmem_oid oid = oid_of(op);
+	struct tm_lock *lock = page_lock(ring->channel, op);
+	struct tm_ring_op flush = *op;
 	int result;
 
+	flush.command = TM_RING_FLUSH_PAGE;
 	tm_lock_acquire(lock);
-	result = get(ring, op, 0);
+	result = operate(ring, op, 0);
 	if (result == TMEM_GET_HIT) {
 		completion->result = result;
 		atomic_store(&completion->flags, TM_RING_TAKEN);
 		/* Somebody flushed it: he was first, and it was not there. */
-		result = tmem_flush_page(channel->attachment.client, op->pool,
-					 &oid, op->page.index);
+		result = operate(ring, &flush, 0);
 	}
 	tm_lock_release(lock);
 	return result;
 }
 
-/* A page that cannot be delivered is not looked for. */
 static int get_page(struct tm_ring *ring, const struct tm_ring_submission *s,
 		    struct tm_ring_completion *completion)
 {
-	if (s->op.frame >= ring->channel->memory_pages)
-		return -EFAULT;
 	if (s->flags & ~TM_RING_REMOVE)
 		return -EINVAL;
 	if (!(s->flags & TM_RING_REMOVE))
-		return get(ring, &s->op, 0);
+		return operate(ring, &s->op, 0);
 	if (!is_persistent(ring->channel, s->op.pool))
-		return get(ring, &s->op, TMEM_GET_REMOVE);
+		return operate(ring, &s->op, TMEM_XEN_OP_REMOVE);
 	return take_out(ring, &s->op, completion);
 }
 
-static int flush_page(struct tm_ring *ring, const struct tm_ring_op *op)
-{
-	struct tmem_oid oid = oid_of(op);
-
-	return tmem_flush_page(ring->channel->attachment.client, op->pool,
-			       &oid, op->page.index);
-}
-
-static int flush_object(struct tm_ring *ring, const struct tm_ring_op *op)
-{
-	struct tmem_oid oid = oid_of(op);
-
-	return tmem_flush_object(ring->channel->attachment.client, op->pool,
-				 &oid);
-}
-
 /* --- pools ------------------------------------------------------------------ */
-
-/* Of the historical flags: the specification's version, which we ignore. */
-#define POOL_VERSION_MASK UINT32_C(0xff000000)
 
 static void forget_kind(struct tm_channel *channel, int pool)
 {
@@ -187,44 +121,43 @@ static void forget_kind(struct tm_channel *channel, int pool)
 		channel->pool_kind[pool] = TM_CHANNEL_POOL_UNKNOWN;
 }
 
-static int new_pool(struct tm_channel *channel, const struct tm_ring_op *op)
-{
-	struct tmem_client *client = channel->attachment.client;
-	uint32_t flags = op->create.flags & ~POOL_VERSION_MASK;
-	const struct tmem_uuid *uuid = NULL;
-	struct tmem_uuid copy;
-
-	if (flags & TMEM_POOL_SHARED) {
-		memcpy(&copy, op->create.uuid, sizeof(copy));
-		uuid = &copy;
-	}
-	if (op->command == TM_RING_NEW_POOL_AT)
-		return tmem_pool_create_at(client, op->pool, flags, uuid);
-	return tmem_pool_create(client, flags, uuid);
-}
-
-static int change_pools(struct tm_ring *ring, const struct tm_ring_op *op)
+static int change_pools(struct tm_ring *ring, const struct tm_ring_op *request)
 {
 	struct tm_channel *channel = ring->channel;
 	struct tmem_client *client = channel->attachment.client;
+	struct tm_ring_op op = *request;
+	uint32_t flags = 0;
 	int result;
 
-	if (op->call >> 56)
+	if (op.call >> 56)
 		return -EINVAL;
-	tm_lock_acquire(&channel->calls);
-	result = tmem_client_set_call(client, op->call);
-	if (!result && op->command == TM_RING_DESTROY_POOL) {
-		forget_kind(channel, op->pool);
-		result = tmem_pool_destroy(client, op->pool);
-	} else if (!result) {
-		result = new_pool(channel, op);
-		forget_kind(channel, result);
+	if (op.command == TM_RING_NEW_POOL_AT) {
+		op.command = TM_RING_NEW_POOL;
+		flags = TMEM_XEN_OP_AT;
 	}
+	tm_lock_acquire(&channel->calls);
+	result = tmem_client_set_call(client, op.call);
+	if (!result) {
+		result = operate(ring, &op, flags);
+		/* Refused, it may not have used up the number. */
+		tmem_client_set_call(client, 0);
+	}
+	forget_kind(channel, op.command == TM_RING_NEW_POOL ? result : op.pool);
 	tm_lock_release(&channel->calls);
 	return result;
 }
 
 /* --- what there is ---------------------------------------------------------- */
+
+static int answer_in_page(struct tm_ring *ring, const struct tm_ring_op *op,
+			  const void *answer, size_t size)
+{
+	if (op->frame > UINT64_MAX / TMEM_PAGE_SIZE)
+		return -EFAULT;
+	return tmem_guest_memory_write(ring->channel->memory,
+				       op->frame * TMEM_PAGE_SIZE, answer,
+				       size);
+}
 
 static int pool_info(struct tm_ring *ring, const struct tm_ring_op *op)
 {
@@ -232,8 +165,6 @@ static int pool_info(struct tm_ring *ring, const struct tm_ring_op *op)
 	struct tm_ring_pool_info answer;
 	int result;
 
-	if (op->frame >= ring->channel->memory_pages)
-		return -EFAULT;
 	result = tmem_pool_get_info(ring->channel->attachment.client, op->pool,
 				    &info);
 	if (result)
@@ -245,44 +176,40 @@ static int pool_info(struct tm_ring *ring, const struct tm_ring_op *op)
 		.pages = info.pages,
 		.objects = info.objects,
 	};
-	memcpy(ring->page, &answer, sizeof(answer));
-	return page_out(ring, op->frame, sizeof(answer));
+	return answer_in_page(ring, op, &answer, sizeof(answer));
 }
 
 static int counts(struct tm_ring *ring, const struct tm_ring_op *op)
 {
 	const size_t begin = offsetof(struct tmem_counts, pages);
 	struct tmem_counts counts = { .struct_size = sizeof(counts) };
-	uint64_t words = (sizeof(counts) - begin) / sizeof(uint64_t);
+	struct {
+		uint64_t words;
+		char word[sizeof(counts) - offsetof(struct tmem_counts, pages)];
+	} answer = { .words = sizeof(answer.word) / sizeof(uint64_t) };
 	int result;
 
-	static_assert((sizeof(counts) - offsetof(struct tmem_counts, pages)) /
-				      sizeof(uint64_t) <=
-			      TM_RING_COUNTS_WORDS_MAX, "a page has room");
-	if (op->frame >= ring->channel->memory_pages)
-		return -EFAULT;
+	static_assert(sizeof(answer) <= sizeof(struct tm_ring_counts),
+		      "a page has room");
 	result = tmem_client_get_counts(ring->channel->attachment.client,
 					&counts);
 	if (result)
 		return result;
-	memcpy(ring->page, &words, sizeof(words));
-	memcpy(ring->page + sizeof(words), (const char *)&counts + begin,
-	       words * sizeof(uint64_t));
-	return page_out(ring, op->frame, (1 + words) * sizeof(uint64_t));
+	memcpy(answer.word, (const char *)&counts + begin,
+	       sizeof(answer.word));
+	return answer_in_page(ring, op, &answer, sizeof(answer));
 }
 
 int tm_ring_execute(struct tm_ring *ring, const struct tm_ring_submission *s,
 		    struct tm_ring_completion *completion)
 {
+	if (s->flags && s->op.command != TM_RING_GET_PAGE)
+		return -EINVAL;
 	switch (s->op.command) {
 	case TM_RING_PUT_PAGE:
-		return s->flags ? -EINVAL : put(ring, &s->op);
+		return put(ring, &s->op);
 	case TM_RING_GET_PAGE:
 		return get_page(ring, s, completion);
-	case TM_RING_FLUSH_PAGE:
-		return flush_page(ring, &s->op);
-	case TM_RING_FLUSH_OBJECT:
-		return flush_object(ring, &s->op);
 	case TM_RING_NEW_POOL:
 	case TM_RING_NEW_POOL_AT:
 	case TM_RING_DESTROY_POOL:
@@ -292,6 +219,6 @@ int tm_ring_execute(struct tm_ring *ring, const struct tm_ring_submission *s,
 	case TM_RING_COUNTS:
 		return counts(ring, &s->op);
 	default:
-		return -ENOSYS;
+		return operate(ring, &s->op, 0);
 	}
 }

@@ -111,6 +111,7 @@ static void let_go(struct tm_ring_server *server, struct tm_channel *channel)
 {
 	tm_channel_join(channel);
 	if (channel->is_attached) {
+		tm_channel_unmap_memory(channel);
 		server->host.detach(server->host.opaque, &channel->attachment);
 		server->open_count--;
 		server->ring_count -= channel->ring_count;
@@ -182,7 +183,9 @@ static int open_rings(struct tm_ring_server *server, struct tm_channel *channel)
 
 	if (most > server->limits.rings_per_peer_max)
 		most = server->limits.rings_per_peer_max;
-	err = tm_channel_make_rings(channel, most);
+	err = tm_channel_map_memory(channel);
+	if (!err)
+		err = tm_channel_make_rings(channel, most);
 	if (err)
 		channel->ring_count = 0;
 	server->ring_count += channel->ring_count;

@@ -54,6 +54,7 @@ static void wait_for_more(struct tm_ring *ring)
 	tm_doorbell_sleep_until(submitted, ring->done,
 				&ring->head->completed.sleeps,
 				&ring->channel->stop);
+	tm_patience_learn(&ring->patience);
 }
 
 void *tm_ring_serve(void *opaque)
