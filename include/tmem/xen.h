@@ -326,6 +326,15 @@ void tmem_xen_domain_set_pages(struct tmem_xen_domain *domain, uint64_t pages,
 			       uint64_t pages_max);
 
 /**
+ * tmem_xen_domain_get_pages() - what tmem_xen_domain_set_pages() said last
+ * @domain: the domain
+ * @pages: set
+ * @pages_max: set
+ */
+void tmem_xen_domain_get_pages(struct tmem_xen_domain *domain, uint64_t *pages,
+			       uint64_t *pages_max);
+
+/**
  * tmem_xen_domain_end() - the guest dies
  * @domain: the domain
  *

@@ -7,7 +7,7 @@
  * redirects, no compression, no TLS. The server is not trusted to be right, so
  * everything it says is bounded and checked.
  *
- * Bounds: HEAD_MAX bytes of status line and headers, TM_HTTP_ANSWER_MAX of an
+ * Bounds: HEAD_MAX bytes for a line and HEADERS_MAX lines of a head, TM_HTTP_ANSWER_MAX of an
  * answer that is kept; a stream is as long as it is, BLOCK bytes at a time.
  */
 #include <config.h>
@@ -28,6 +28,8 @@
 #include "http_client.h"
 
 #define HEAD_MAX (16 << 10)
+#define HEADERS_MAX 100
+#define HEADS_MAX 8
 #define BLOCK (256 << 10)
 /* "40000\r\n" before a chunk, "\r\n" behind it. */
 #define CHUNK_HEAD 16
@@ -232,34 +234,41 @@ static int read_header(struct exchange *x, char *line)
 	return 0;
 }
 
-static int read_head(struct exchange *x)
+/* A status line and the headers after it. */
+static int read_one_head(struct exchange *x)
 {
+	int minor, err;
 	char *line;
-	int err;
 
-	do {
-		int minor, used = 0;
-
-		x->is_chunked = x->has_length = false;
+	x->is_chunked = x->has_length = false;
+	err = read_line(x, &line);
+	if (err)
+		return err;
+	if (sscanf(line, "HTTP/1.%1d %3d", &minor, &x->answer->status) != 2 ||
+	    x->answer->status < 100)
+		return -EPROTO;
+	for (int lines = 0; lines < HEADERS_MAX; lines++) {
 		err = read_line(x, &line);
+		if (!err && !*line)
+			return 0;
+		if (!err)
+			err = read_header(x, line);
 		if (err)
 			return err;
-		if (sscanf(line, "HTTP/1.%1d %3d%n", &minor,
-			   &x->answer->status, &used) != 2 ||
-		    !used || x->answer->status < 100)
-			return -EPROTO;
-		for (int lines = 0;; lines++) {
-			err = read_line(x, &line);
-			if (!err && !*line)
-				break;
-			if (!err)
-				err = lines < 100 ? read_header(x, line) :
-						    -EPROTO;
-			if (err)
-				return err;
-		}
-	} while (x->answer->status < 200);
-	return 0;
+	}
+	return -EPROTO;
+}
+
+/* Past what only says that the answer will come. */
+static int read_head(struct exchange *x)
+{
+	for (int heads = 0; heads < HEADS_MAX; heads++) {
+		int err = read_one_head(x);
+
+		if (err || x->answer->status >= 200)
+			return err;
+	}
+	return -EPROTO;
 }
 
 static int keep(struct tm_http_answer *answer, const char *data, size_t size)

@@ -18,6 +18,8 @@
 #include "control_request.h"
 #include "nearest.h"
 
+#define KIB_PER_PAGE (TMEM_PAGE_SIZE / 1024)
+
 json_t *tm_json_text(const char *text)
 {
 	json_t *json = json_string(text);
@@ -131,6 +133,22 @@ static void set_peer(json_t *json, const struct tm_member *member)
 		json_object_set_new(json, "peer", json_null());
 }
 
+/* A guest's own memory, where somebody says how much that is. */
+static void set_domain(json_t *json, struct tmem_xen_domain *domain)
+{
+	uint64_t pages = 0, pages_max = TMEM_XEN_PAGES_UNLIMITED;
+
+	if (domain)
+		tmem_xen_domain_get_pages(domain, &pages, &pages_max);
+	if (pages_max == TMEM_XEN_PAGES_UNLIMITED) {
+		json_object_set_new(json, "mem_kib", json_null());
+		json_object_set_new(json, "maxmem_kib", json_null());
+	} else {
+		set_number(json, "mem_kib", pages * KIB_PER_PAGE);
+		set_number(json, "maxmem_kib", pages_max * KIB_PER_PAGE);
+	}
+}
+
 json_t *tm_json_of_client(struct tm_control *control,
 			  const struct tm_member *member)
 {
@@ -151,6 +169,7 @@ json_t *tm_json_of_client(struct tm_control *control,
 	set_number(json, "reservation_bytes", info.reservation_bytes);
 	set_number(json, "cap_bytes", info.cap_bytes);
 	set_number(json, "trust_domain", info.trust_domain);
+	set_domain(json, member->domain);
 	set_counts(json, &counts);
 	json_object_set_new(json, "pools", json_of_pools(member->client));
 	return json;

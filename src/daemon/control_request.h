@@ -24,6 +24,8 @@
 #include "lock.h"
 #include "registry.h"
 
+#include <tmem/xen.h>
+
 /* The longest body that is not a stream. */
 #define TM_CONTROL_BODY_MAX (64 << 10)
 /* The longest part of a path that stands for something, decoded. */

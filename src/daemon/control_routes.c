@@ -581,11 +581,56 @@ static void handle_metrics(struct tm_request *request)
 		       text, size);
 }
 
+/* More than the longest lines of all clients with all their pools. */
+#define LIST_BYTES (4 << 20)
+
+/* The number that the list knows a client by; or negative after an answer. */
+static int64_t list_number(struct tm_request *request)
+{
+	struct tm_registry *registry = request->control->host.registry;
+	struct tm_member *member;
+	int64_t number;
+
+	if (!tm_request_query(request, "client", request->argument,
+			      sizeof(request->argument)))
+		return TMEM_XEN_ALL_CLIENTS;
+	member = tm_request_member(request);
+	if (!member)
+		return -ENOENT;
+	number = member->number;
+	tm_registry_release(registry, member);
+	return number;
+}
+
 static void handle_list(struct tm_request *request)
 {
-	tm_answer_error(request, 501,
-			"this build has no Xen front end, so no list in its "
-			"format; GET /clients has the same");
+	struct tmem_xen *xen = request->control->host.xen;
+	int64_t number = list_number(request);
+	char *text, *shorter;
+	int err;
+
+	if (number < 0)
+		return;
+	if (!xen) {
+		tm_answer_error(request, 501,
+				"no guests are served here, so there is no "
+				"list in their format; GET /clients has more");
+		return;
+	}
+	text = malloc(LIST_BYTES);
+	err = text ? tmem_xen_list(xen, (uint32_t)number,
+				   tm_request_flag(request, "long"), text,
+				   LIST_BYTES) :
+		     -ENOMEM;
+	if (err) {
+		tm_answer_error(request, status_of(err),
+				"there is no list of that: %s", strerror(-err));
+		free(text);
+		return;
+	}
+	shorter = realloc(text, strlen(text) + 1);
+	text = shorter ? shorter : text;
+	tm_answer_text(request, "text/plain", text, strlen(text));
 }
 
 static void handle_root(struct tm_request *request)

@@ -7,11 +7,11 @@
  * thread asleep in poll() without a time-out. One request for each connection.
  *
  * Bounds: CONNECTIONS_MAX connections, later ones wait in the socket's queue;
- * HEADER_BYTES of headers; IDLE_S without a byte moving. A peer that moves a
- * byte now and then could still hold its connection for ever: so a request
- * that is no stream has TOTAL_MS from connect to the last byte of its answer,
- * after which its socket is shut down. That is the work of one more thread,
- * asleep unless there are connections.
+ * HEADER_BYTES of headers; IDLE_S without a byte moving, STREAM_IDLE_S in a
+ * stream. A peer that moves a byte now and then could still hold its connection
+ * for ever: so a request that is no stream has TOTAL_MS from connect to the last
+ * byte of its answer, after which its socket is shut down. That is the work of
+ * one more thread, asleep unless there are connections.
  *
  * Who is let in: on the private socket, root and the user of this process, by
  * the socket's own word (SO_PEERCRED). The directory's mode keeps others away
@@ -43,6 +43,7 @@
 #define STACK_BYTES (256 << 10)
 #define STREAM_BLOCK_BYTES (256 << 10)
 #define IDLE_S 30
+#define STREAM_IDLE_S 600
 #define TOTAL_MS 60000
 
 struct connection {
@@ -150,14 +151,6 @@ static void forget_connection(struct tm_control_server *server,
 	tm_lock_release(&server->lock);
 }
 
-static void set_endless(struct tm_control_server *server,
-			struct connection *connection)
-{
-	tm_lock_acquire(&server->lock);
-	connection->until_ms = 0;
-	tm_lock_release(&server->lock);
-}
-
 static int fd_of(struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
@@ -184,6 +177,19 @@ static struct connection *slot_of(struct MHD_Connection *connection)
 		connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
 	return info ? info->socket_context : NULL;
+}
+
+/* A stream takes as long as it moves, or its source needs to go on. */
+static void set_endless(struct tm_control_server *server,
+			struct MHD_Connection *connection)
+{
+	struct connection *slot = slot_of(connection);
+
+	tm_lock_acquire(&server->lock);
+	slot->until_ms = 0;
+	tm_lock_release(&server->lock);
+	MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+				  (unsigned)STREAM_IDLE_S);
 }
 
 /* --- requests ------------------------------------------------------------- */
@@ -377,7 +383,7 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
 					"allowed",
 					TM_CONTROL_BODY_MAX);
 		if (request->stream)
-			set_endless(server, slot_of(connection));
+			set_endless(server, connection);
 		return request->status ? respond(connection, request) : MHD_YES;
 	}
 	if (*size) {
@@ -390,11 +396,12 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
 	}
 	tm_request_end(request);
 	if (request->stream)
-		set_endless(server, slot_of(connection));
+		set_endless(server, connection);
 	return respond(connection, request);
 }
 
-static void log_http(void *opaque, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void
+log_http(void *opaque, const char *format, va_list args)
 {
 	struct tm_control_server *server = opaque;
 	const struct tm_control_host *host = &server->control->host;

@@ -189,40 +189,67 @@ static void print_families(FILE *out, const struct samples *samples)
 	}
 }
 
-static void print_gauge(FILE *out, const char *name, const struct sampled *s,
-			uint64_t value)
+static uint64_t weight_of(const struct sampled *s)
 {
-	fprintf(out, "%s", name);
-	print_labels(out, s);
-	fprintf(out, "} %" PRIu64 "\n", value);
+	return s->info.weight;
 }
 
-static void print_limits(FILE *out, const struct samples *samples)
+static uint64_t reservation_of(const struct sampled *s)
 {
-	const struct sampled *const end = samples->clients + samples->count;
-	const struct sampled *s;
+	return s->info.reservation_bytes;
+}
 
-	begin_family(out, "tmem_client_weight", "gauge", "",
-		     "Share of ephemeral memory; 0: none.");
-	for (s = samples->clients; s < end; s++)
-		print_gauge(out, "tmem_client_weight", s, s->info.weight);
-	begin_family(out, "tmem_client_reservation_bytes", "gauge", "bytes",
-		     "Up to here no put is refused for want of memory.");
-	for (s = samples->clients; s < end; s++)
-		print_gauge(out, "tmem_client_reservation_bytes", s,
-			    s->info.reservation_bytes);
-	begin_family(out, "tmem_client_cap_bytes", "gauge", "bytes",
-		     "The most that may be billed; 0: no cap.");
-	for (s = samples->clients; s < end; s++)
-		print_gauge(out, "tmem_client_cap_bytes", s, s->info.cap_bytes);
-	begin_family(out, "tmem_client_frozen", "gauge", "",
-		     "1 while its puts are refused.");
-	for (s = samples->clients; s < end; s++)
-		print_gauge(out, "tmem_client_frozen", s, s->info.frozen);
-	begin_family(out, "tmem_client_attached", "gauge", "",
-		     "1 while somebody is connected as this client.");
-	for (s = samples->clients; s < end; s++)
-		print_gauge(out, "tmem_client_attached", s, s->is_attached);
+static uint64_t cap_of(const struct sampled *s)
+{
+	return s->info.cap_bytes;
+}
+
+static uint64_t frozen_of(const struct sampled *s)
+{
+	return s->info.frozen;
+}
+
+static uint64_t attached_of(const struct sampled *s)
+{
+	return s->is_attached;
+}
+
+/* Gauges out of what is not a count. */
+struct state {
+	const char *name;
+	const char *unit;
+	const char *help;
+	uint64_t (*value)(const struct sampled *s);
+};
+
+static const struct state states[] = {
+	{ "tmem_client_weight", "", "Share of ephemeral memory; 0: none.",
+	  weight_of },
+	{ "tmem_client_reservation_bytes", "bytes",
+	  "Up to here no put is refused for want of memory.", reservation_of },
+	{ "tmem_client_cap_bytes", "bytes",
+	  "The most that may be billed; 0: no cap.", cap_of },
+	{ "tmem_client_frozen", "", "1 while its puts are refused.",
+	  frozen_of },
+	{ "tmem_client_attached", "",
+	  "1 while somebody is connected as this client.", attached_of },
+};
+
+static void print_states(FILE *out, const struct samples *samples)
+{
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		const struct state *state = &states[i];
+
+		begin_family(out, state->name, "gauge", state->unit,
+			     state->help);
+		for (size_t j = 0; j < samples->count; j++) {
+			const struct sampled *s = &samples->clients[j];
+
+			fprintf(out, "%s", state->name);
+			print_labels(out, s);
+			fprintf(out, "} %" PRIu64 "\n", state->value(s));
+		}
+	}
 }
 
 static void print_latency(FILE *out, const char *name, const struct sampled *s,
@@ -324,7 +351,7 @@ char *tm_metrics_text(struct tm_control *control, size_t *size)
 	if (!out)
 		goto out;
 	print_store(out, &stats);
-	print_limits(out, &samples);
+	print_states(out, &samples);
 	print_families(out, &samples);
 	print_latencies(out, &samples);
 	fputs("# EOF\n", out);

@@ -7,19 +7,22 @@
 
 expect 0 --help
 test -s err && complain "help goes to standard output"
-verbs=$(sed -n 's/^  \([a-z]*\)  .*/\1/p' out)
+verbs=$(sed -n 's/^  \([a-z-]*\)  *[^ ].*/\1/p' out)
 test -n "$verbs" || complain "--help lists no verb"
-documented=$(sed -n 's/^=item B<\([a-z]*\)>$/\1/p' "$abs_top_srcdir/doc/tmem.pod")
+documented=$(sed -n 's/^=item B<\([a-z-]*\)>$/\1/p' "$abs_top_srcdir/doc/tmem.pod")
 test "$verbs" = "$documented" ||
 	complain "verbs of --help:" $verbs "and of doc/tmem.pod:" $documented
 
 for verb in $verbs; do
 	expect 0 "$verb" --help
 	pod=$abs_top_srcdir/doc/tmem-$verb.pod
-	sed -n 's/^  --\([a-z-]*\( [^ ]*\)\{0,1\}\) .*/\1/p' out |
-		sed 's/ *$//' | sort >in-help
+	# "weight N -w": option, argument, old spelling.
+	sed -n -e 's/^  --\([a-z-]*\( [^ ]*\)\{0,1\}\) .* (\(-.\))$/\1 \3/p; t' \
+		-e 's/^  --\([a-z-]*\( [^ ]*\)\{0,1\}\) .*/\1/p' out |
+		sed 's/  */ /; s/ *$//' | sort >in-help
 	sed -n 's/^=item B<--\([a-z-]*\)>/\1/p' "$pod" |
-		sed 's/I<\([^>]*\)>/\1/g' | sort >in-page
+		sed 's/, B<\(-.\)>.*/ \1/; s/I<\([^>]*\)>/\1/g' |
+		sort >in-page
 	diff in-help in-page >difference ||
 		complain "$verb: --help (<) and its page (>) differ: $(cat difference)"
 	summary=$(sed -n 2p out)

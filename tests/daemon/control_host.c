@@ -3,7 +3,8 @@
  * Something to control: a store with clients that have put pages, and the
  * control socket of the daemon in front of it, without the daemon.
  *
- *	control_host SOCKET [--metrics SOCKET] [--busy] [--pages N] NAME...
+ *	control_host SOCKET [--metrics SOCKET] [--busy] [--pages N]
+ *		[--memory SIZE] NAME...
  *
  * Each NAME is a client: "web" one with an ephemeral and a persistent pool and
  * N pages (default 100) in each. --busy: a thread puts, gets and flushes pages
@@ -26,14 +27,19 @@
 #include "control.h"
 #include "registry.h"
 
-#define MEMORY_BYTES (UINT64_C(64) << 20)
+#include <tmem/xen.h>
+
+/* The first client's own memory: 1 GiB of 2. */
+#define FIRST_PAGES (UINT64_C(1) << 18)
 
 struct host {
 	const char *socket;
 	const char *metrics;
 	bool is_busy;
 	uint32_t pages;
+	uint64_t memory_bytes;
 	struct tmem_store *store;
+	struct tmem_xen *xen;
 	struct tm_registry *registry;
 	struct tm_control *control;
 	struct tmem_client *first;
@@ -78,8 +84,11 @@ static void add_client(struct host *host, const char *name)
 
 	if (err < 0)
 		die(name, err);
-	if (!host->first)
+	if (!host->first) {
 		host->first = member->client;
+		tmem_xen_domain_set_pages(member->domain, FIRST_PAGES,
+					  2 * FIRST_PAGES);
+	}
 	for (int pool = 0; pool < 2; pool++) {
 		uint32_t flags = pool ? TMEM_POOL_PERSISTENT : 0;
 		int id = tmem_pool_create(member->client, flags, NULL);
@@ -124,6 +133,7 @@ static int parse(struct host *host, int argc, char **argv)
 	int i = 2;
 
 	host->pages = 100;
+	host->memory_bytes = UINT64_C(64) << 20;
 	host->socket = argv[1];
 	for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
 		if (!strcmp(argv[i], "--busy"))
@@ -132,6 +142,9 @@ static int parse(struct host *host, int argc, char **argv)
 			host->metrics = argv[++i];
 		else if (!strcmp(argv[i], "--pages") && i + 1 < argc)
 			host->pages = (uint32_t)atoi(argv[++i]);
+		else if (!strcmp(argv[i], "--memory") && i + 1 < argc &&
+			 !tmem_size_parse(argv[i + 1], &host->memory_bytes))
+			i++;
 		else
 			die(argv[i], -EINVAL);
 	}
@@ -141,17 +154,23 @@ static int parse(struct host *host, int argc, char **argv)
 static void open_all(struct host *host)
 {
 	struct tmem_store_config config;
+	struct tmem_xen_config xen;
 	int err;
 
 	tmem_store_config_init(&config);
-	config.memory_bytes = MEMORY_BYTES;
-	config.memory_max_bytes = 2 * MEMORY_BYTES;
+	config.memory_bytes = host->memory_bytes;
+	config.memory_max_bytes = 2 * host->memory_bytes;
 	config.flags = TMEM_STORE_NO_LOCK;
 	config.log = log_line;
 	err = tmem_store_open(&config, &host->store);
 	if (err)
 		die("store", err);
-	err = tm_registry_open(host->store, NULL, NULL, &host->registry);
+	tmem_xen_config_init(&xen);
+	xen.store = host->store;
+	err = tmem_xen_open(&xen, &host->xen);
+	if (err)
+		die("xen", err);
+	err = tm_registry_open(host->store, host->xen, NULL, &host->registry);
 	if (err)
 		die("registry", err);
 }
@@ -161,6 +180,7 @@ static void serve(struct host *host)
 	struct tm_control_host what = {
 		.store = host->store,
 		.registry = host->registry,
+		.xen = host->xen,
 		.log = log_line,
 	};
 	int err = tm_control_open(&what, listen_at(host->socket),
@@ -180,13 +200,15 @@ int main(int argc, char **argv)
 {
 	struct host host = { 0 };
 	char ignored;
+	int at;
 
 	if (argc < 2)
 		die("wants a socket", -EINVAL);
 	signal(SIGPIPE, SIG_IGN);
+	at = parse(&host, argc, argv);
 	open_all(&host);
-	for (int i = parse(&host, argc, argv); i < argc; i++)
-		add_client(&host, argv[i]);
+	while (at < argc)
+		add_client(&host, argv[at++]);
 	serve(&host);
 	if (host.is_busy && host.first)
 		pthread_create(&host.busy_thread, NULL, keep_busy, &host);
@@ -199,6 +221,7 @@ int main(int argc, char **argv)
 		pthread_join(host.busy_thread, NULL);
 	tm_control_close(host.control);
 	tm_registry_close(host.registry);
+	tmem_xen_close(host.xen);
 	tmem_store_close(host.store);
 	return 0;
 }

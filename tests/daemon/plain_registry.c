@@ -15,10 +15,13 @@
 
 #include "registry.h"
 
+#include <tmem/xen.h>
+
 #define MEMBERS_MAX 256
 
 struct tm_registry {
 	struct tmem_store *store;
+	struct tmem_xen *xen;	/* NULL: members have no domain */
 	pthread_mutex_t lock;
 	struct tm_member *members[MEMBERS_MAX];	/* by number, rising */
 	size_t count;
@@ -30,11 +33,11 @@ int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
 {
 	struct tm_registry *registry = calloc(1, sizeof(*registry));
 
-	(void)xen;
 	(void)config;
 	if (!registry)
 		return -ENOMEM;
 	registry->store = store;
+	registry->xen = xen;
 	pthread_mutex_init(&registry->lock, NULL);
 	*out = registry;
 	return 0;
@@ -42,6 +45,10 @@ int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
 
 static void end(struct tm_member *member)
 {
+	if (member->domain) {
+		tmem_xen_domain_end(member->domain);
+		tmem_xen_domain_close(member->domain);
+	}
 	if (member->is_destroyed)
 		tmem_client_destroy(member->client);
 	else
@@ -55,6 +62,18 @@ void tm_registry_close(struct tm_registry *registry)
 		end(registry->members[i]);
 	pthread_mutex_destroy(&registry->lock);
 	free(registry);
+}
+
+static int make_domain(struct tm_registry *registry, struct tm_member *member)
+{
+	struct tmem_xen_domain_config config;
+
+	if (!registry->xen)
+		return 0;
+	tmem_xen_domain_config_init(&config);
+	config.id = (uint16_t)member->number;
+	config.client = member->client;
+	return tmem_xen_domain_create(registry->xen, &config, &member->domain);
 }
 
 static void insert(struct tm_registry *registry, struct tm_member *member)
@@ -89,6 +108,12 @@ int tm_registry_attach(struct tm_registry *registry, const char *name,
 	}
 	tmem_client_get_info(member->client, &info);
 	member->number = info.number;
+	err = make_domain(registry, member);
+	if (err) {
+		tmem_client_detach(member->client);
+		free(member);
+		return err;
+	}
 	snprintf(member->name, sizeof(member->name), "%s", name);
 	member->is_attached = true;
 	member->peer_pid = pid;

@@ -261,6 +261,15 @@ void tmem_xen_domain_set_pages(struct tmem_xen_domain *domain, uint64_t pages,
 	tm_lock_release(&domain->xen->lock);
 }
 
+void tmem_xen_domain_get_pages(struct tmem_xen_domain *domain, uint64_t *pages,
+			       uint64_t *pages_max)
+{
+	tm_lock_acquire(&domain->xen->lock);
+	*pages = domain->pages;
+	*pages_max = domain->pages_max;
+	tm_lock_release(&domain->xen->lock);
+}
+
 /* No operation, privileged or not, gets hold of it any more. */
 static bool leave(struct tmem_xen_domain *domain)
 {

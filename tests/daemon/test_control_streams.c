@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Streams over the control socket (src/daemon/control_server.c) and the
+ * program's client for them (src/cli/http_client.c), with routes of our own:
+ * what comes is whole or an error, who says no is heard at once, and both ends
+ * learn when the other is gone.
+ */
+#include <config.h>
+
+#include "control_request.h"
+#include "harness.h"
+#include "http_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MANY (3 * 1024 * 1024 + 5)
+
+/* What both sides of a stream in this process share. */
+struct stage {
+	size_t size;		/* of the stream */
+	size_t fail_at;		/* the daemon's side breaks here; 0: never */
+	size_t stop_at;		/* the program's side does */
+	sem_t closed;		/* the daemon's side has been closed */
+	bool is_complete;
+	bool is_right;
+	size_t taken;		/* by the daemon's side */
+	size_t sent;		/* by the program's */
+	size_t got;
+	atomic_bool is_blocked;	/* the daemon's side waits */
+	sem_t go_on;
+};
+
+/* As tm_control's host: handlers find it there. */
+static struct stage *stage_of(struct tm_request *request)
+{
+	return request->control->host.opaque;
+}
+
+static char byte_at(size_t position)
+{
+	return (char)(position * 7 + (position >> 12));
+}
+
+static void fill(char *buffer, size_t position, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		buffer[i] = byte_at(position + i);
+}
+
+static bool is_filled(const char *buffer, size_t position, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (buffer[i] != byte_at(position + i))
+			return false;
+	return true;
+}
+
+/* --- the daemon's side --------------------------------------------------- */
+
+static ssize_t stage_read(void *opaque, void *buffer, size_t size)
+{
+	struct stage *stage = opaque;
+
+	if (atomic_load(&stage->is_blocked))
+		sem_wait(&stage->go_on);
+	if (stage->fail_at && stage->taken >= stage->fail_at)
+		return -EIO;
+	if (size > stage->size - stage->taken)
+		size = stage->size - stage->taken;
+	fill(buffer, stage->taken, size);
+	stage->taken += size;
+	return (ssize_t)size;
+}
+
+static int stage_write(void *opaque, struct tm_request *request,
+		       const void *data, size_t size)
+{
+	struct stage *stage = opaque;
+
+	stage->is_right &= is_filled(data, stage->taken, size);
+	stage->taken += size;
+	if (!stage->fail_at || stage->taken < stage->fail_at)
+		return 0;
+	tm_answer_error(request, 409, "enough after %zu", stage->fail_at);
+	return -EIO;
+}
+
+static void stage_finish(void *opaque, struct tm_request *request)
+{
+	struct stage *stage = opaque;
+
+	tm_answer_json(request, json_pack("{s:I}", "bytes",
+					  (json_int_t)stage->taken));
+}
+
+static void stage_close(void *opaque, bool is_complete)
+{
+	struct stage *stage = opaque;
+
+	stage->is_complete = is_complete;
+	sem_post(&stage->closed);
+}
+
+static const struct tm_stream_ops ops = {
+	.read = stage_read,
+	.write = stage_write,
+	.finish = stage_finish,
+	.close = stage_close,
+};
+
+static void handle_download(struct tm_request *request)
+{
+	tm_answer_stream(request, &ops, stage_of(request));
+}
+
+static void handle_upload(struct tm_request *request)
+{
+	tm_request_take(request, &ops, stage_of(request));
+}
+
+static void handle_refuse(struct tm_request *request)
+{
+	tm_answer_error(request, 409, "not today");
+}
+
+static void handle_plain(struct tm_request *request)
+{
+	tm_answer_json(request, json_object());
+}
+
+static const struct tm_route routes[] = {
+	{ "GET", "/download", false, handle_download },
+	{ "POST", "/upload", true, handle_upload },
+	{ "POST", "/refuse", true, handle_refuse },
+	{ "GET", "/plain", false, handle_plain },
+	{ NULL, NULL, false, NULL },
+};
+
+struct fixture {
+	char directory[64];
+	char path[96];
+	struct tm_control control;
+	struct stage stage;
+};
+
+static void open_fixture(struct fixture *f, size_t size)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	memset(f, 0, sizeof(*f));
+	strcpy(f->directory, "/tmp/tmem-test-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(f->directory));
+	snprintf(f->path, sizeof(f->path), "%s/socket", f->directory);
+	strcpy(address.sun_path, f->path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address,
+			      sizeof(address)), 0);
+	ck_assert_int_eq(listen(fd, 16), 0);
+	f->stage.size = size;
+	f->stage.is_right = true;
+	sem_init(&f->stage.closed, 0, 0);
+	sem_init(&f->stage.go_on, 0, 0);
+	f->control.host.opaque = &f->stage;
+	ck_assert_int_eq(tm_control_server_open(&f->control, routes, fd, true,
+						&f->control.server), 0);
+}
+
+static void close_fixture(struct fixture *f)
+{
+	tm_control_server_close(f->control.server);
+	unlink(f->path);
+	rmdir(f->directory);
+	sem_destroy(&f->stage.closed);
+	sem_destroy(&f->stage.go_on);
+}
+
+/* --- the program's side -------------------------------------------------- */
+
+static ssize_t source(void *opaque, void *buffer, size_t size)
+{
+	struct stage *stage = opaque;
+
+	if (stage->stop_at && stage->sent >= stage->stop_at)
+		return -ECANCELED;
+	if (size > stage->size - stage->sent)
+		size = stage->size - stage->sent;
+	fill(buffer, stage->sent, size);
+	stage->sent += size;
+	return (ssize_t)size;
+}
+
+static int sink(void *opaque, const void *data, size_t size)
+{
+	struct stage *stage = opaque;
+
+	if (stage->stop_at && stage->got >= stage->stop_at)
+		return -ECANCELED;
+	stage->is_right &= is_filled(data, stage->got, size);
+	stage->got += size;
+	return 0;
+}
+
+static int call(struct fixture *f, const char *method, const char *path,
+		struct tm_http_answer *answer)
+{
+	bool is_upload = !strcmp(method, "POST");
+	struct tm_http_request request = {
+		.socket = f->path,
+		.method = method,
+		.path = path,
+		.source = is_upload ? source : NULL,
+		.sink = is_upload ? NULL : sink,
+		.opaque = &f->stage,
+		.timeout_s = 20,
+	};
+
+	return tm_http_call(&request, answer);
+}
+
+static const size_t sizes[] = { 0, 1, 4096, 256 << 10, MANY };
+
+START_TEST(a_download_comes_whole)
+{
+	struct tm_http_answer answer;
+	struct fixture f;
+
+	open_fixture(&f, sizes[_i]);
+	ck_assert_int_eq(call(&f, "GET", "/download", &answer), 0);
+	ck_assert_int_eq(answer.status, 200);
+	sem_wait(&f.stage.closed);
+	ck_assert(f.stage.is_complete && f.stage.is_right);
+	ck_assert_uint_eq(f.stage.got, sizes[_i]);
+	tm_http_free(&answer);
+	close_fixture(&f);
+}
+END_TEST
+
+START_TEST(an_upload_goes_whole)
+{
+	struct tm_http_answer answer;
+	struct fixture f;
+	char text[32];
+
+	open_fixture(&f, sizes[_i]);
+	snprintf(text, sizeof(text), "{\"bytes\":%zu}", sizes[_i]);
+	ck_assert_int_eq(call(&f, "POST", "/upload", &answer), 0);
+	ck_assert_int_eq(answer.status, 200);
+	ck_assert_str_eq(answer.text, text);
+	sem_wait(&f.stage.closed);
+	ck_assert(f.stage.is_complete && f.stage.is_right);
+	tm_http_free(&answer);
+	close_fixture(&f);
+}
+END_TEST
+
+START_TEST(a_download_that_breaks_is_an_error)
+{
+	struct tm_http_answer answer;
+	struct fixture f;
+	int err;
+
+	open_fixture(&f, MANY);
+	f.stage.fail_at = MANY / 2;
+	err = call(&f, "GET", "/download", &answer);
+	ck_assert_msg(err == -ECONNRESET || err == -EPROTO, "%d", err);
+	sem_wait(&f.stage.closed);
+	ck_assert(!f.stage.is_complete);
+	close_fixture(&f);
+}
+END_TEST
+
+START_TEST(an_upload_that_is_refused_ends_early)
+{
+	struct tm_http_answer answer;
+	struct fixture f;
+
+	open_fixture(&f, SIZE_MAX);
+	f.stage.fail_at = MANY;
+	ck_assert_int_eq(call(&f, "POST", "/upload", &answer), 0);
+	ck_assert_int_eq(answer.status, 409);
+	ck_assert_ptr_nonnull(strstr(answer.text, "enough after"));
+	sem_wait(&f.stage.closed);
+	ck_assert(!f.stage.is_complete && f.stage.is_right);
+	tm_http_free(&answer);
+	close_fixture(&f);
+}
+END_TEST
+
+START_TEST(an_upload_that_is_not_wanted_is_told_so)
+{
+	static const char *const paths[] = { "/refuse", "/nowhere" };
+	static const int statuses[] = { 409, 404 };
+	struct tm_http_answer answer;
+	struct fixture f;
+
+	open_fixture(&f, SIZE_MAX);
+	ck_assert_int_eq(call(&f, "POST", paths[_i], &answer), 0);
+	ck_assert_int_eq(answer.status, statuses[_i]);
+	tm_http_free(&answer);
+	close_fixture(&f);
+}
+END_TEST
+
+START_TEST(an_upload_that_breaks_is_not_complete)
+{
+	struct tm_http_answer answer;
+	struct fixture f;
+
+	open_fixture(&f, SIZE_MAX);
+	f.stage.stop_at = MANY;
+	ck_assert_int_eq(call(&f, "POST", "/upload", &answer), -ECANCELED);
+	sem_wait(&f.stage.closed);
+	ck_assert(!f.stage.is_complete && f.stage.is_right);
+	close_fixture(&f);
+}
+END_TEST
+
+START_TEST(a_download_nobody_wants_is_not_complete)
+{
+	struct tm_http_answer answer;
+	struct fixture f;
+
+	open_fixture(&f, SIZE_MAX);
+	f.stage.stop_at = MANY;
+	ck_assert_int_eq(call(&f, "GET", "/download", &answer), -ECANCELED);
+	sem_wait(&f.stage.closed);
+	ck_assert(!f.stage.is_complete && f.stage.is_right);
+	close_fixture(&f);
+}
+END_TEST
+
+static void *download(void *opaque)
+{
+	struct tm_http_answer answer;
+	struct fixture *f = opaque;
+
+	if (!call(f, "GET", "/download", &answer))
+		tm_http_free(&answer);
+	return NULL;
+}
+
+START_TEST(a_stream_that_waits_holds_up_nobody)
+{
+	struct tm_http_request plain = { .method = "GET", .path = "/plain" };
+	struct tm_http_answer answer;
+	struct fixture f;
+	pthread_t thread;
+
+	open_fixture(&f, MANY);
+	atomic_store(&f.stage.is_blocked, true);
+	ck_assert_int_eq(pthread_create(&thread, NULL, download, &f), 0);
+	plain.socket = f.path;
+	plain.timeout_s = 20;
+	for (int i = 0; i < 20; i++) {
+		ck_assert_int_eq(tm_http_call(&plain, &answer), 0);
+		ck_assert_int_eq(answer.status, 200);
+		tm_http_free(&answer);
+	}
+	atomic_store(&f.stage.is_blocked, false);
+	sem_post(&f.stage.go_on);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(f.stage.got, MANY);
+	close_fixture(&f);
+}
+END_TEST
+
+int main(void)
+{
+	const int many = sizeof(sizes) / sizeof(sizes[0]);
+	Suite *suite = suite_create("control streams");
+	TCase *tcase = tcase_create("streams");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_loop_test(tcase, a_download_comes_whole, 0, many);
+	tcase_add_loop_test(tcase, an_upload_goes_whole, 0, many);
+	tcase_add_test(tcase, a_download_that_breaks_is_an_error);
+	tcase_add_test(tcase, an_upload_that_is_refused_ends_early);
+	tcase_add_loop_test(tcase, an_upload_that_is_not_wanted_is_told_so, 0,
+			    2);
+	tcase_add_test(tcase, an_upload_that_breaks_is_not_complete);
+	tcase_add_test(tcase, a_download_nobody_wants_is_not_complete);
+	tcase_add_test(tcase, a_stream_that_waits_holds_up_nobody);
+	suite_add_tcase(suite, tcase);
+	return tm_test_run(suite);
+}
