@@ -48,6 +48,7 @@ struct tmem_save {
 	/* of the thread that reads */
 	struct tm_save_out out;
 	enum phase phase;
+	uint32_t announced;	/* persistent pools: a bit for each id */
 	int pool;		/* that is walked */
 	uint64_t position;
 	bool is_handed_over;
@@ -142,19 +143,21 @@ static int make_client(struct tmem_save *save)
 	info.compresses = from.compress;
 	info.reservation_bytes = from.reservation_bytes;
 	info.cap_bytes = from.cap_bytes;
-	for (unsigned i = 0; i < info.pool_count; i++)
+	for (unsigned i = 0; i < info.pool_count; i++) {
 		atomic_fetch_add(&save->pages_expected, info.pools[i].pages);
+		if (info.pools[i].flags & TMEM_POOL_PERSISTENT)
+			save->announced |= UINT32_C(1) << info.pools[i].id;
+	}
 	tm_save_out_client(&save->out, &info);
 	save->phase = PHASE_PAGES;
 	return 0;
 }
 
-static bool is_persistent(struct tmem_save *save, int pool)
+/* Pages of other pools are none that were sent: a pool that is new is empty, one
+ * that went before CLIENT was made was never there. */
+static bool is_announced(const struct tmem_save *save, uint32_t pool)
 {
-	struct tmem_pool_info info = { .struct_size = sizeof(info) };
-
-	return !tmem_pool_get_info(save->client, pool, &info) &&
-	       info.flags & TMEM_POOL_PERSISTENT;
+	return save->announced >> pool & 1;
 }
 
 /* The walk goes on with the next pool; false: that was the last one. */
@@ -162,7 +165,7 @@ static bool next_pool(struct tmem_save *save)
 {
 	save->position = 0;
 	while (++save->pool < TMEM_POOLS_MAX)
-		if (is_persistent(save, save->pool))
+		if (is_announced(save, (uint32_t)save->pool))
 			return true;
 	return false;
 }
@@ -173,8 +176,7 @@ static int make_pages(struct tmem_save *save)
 	struct tmem_handle handle;
 	int result = 1;
 
-	if (!save->position && !is_persistent(save, save->pool) &&
-	    !next_pool(save)) {
+	if (!is_announced(save, (uint32_t)save->pool) && !next_pool(save)) {
 		save->phase = PHASE_GONE;
 		return 0;
 	}
@@ -207,7 +209,7 @@ static int make_gone(struct tmem_save *save)
 	tm_save_out_begin(out, TM_SAVE_GONE);
 	while (result > 0 && tm_save_out_has_room(out)) {
 		result = tmem_client_next_invalidation(save->client, &handle);
-		if (result > 0)
+		if (result > 0 && is_announced(save, handle.pool))
 			tm_save_out_add(out, &handle);
 	}
 	tm_save_out_finish(out);
