@@ -21,6 +21,16 @@
 
 #define MUST(x) ((x) ? (void)0 : fail(#x))
 
+/* libFuzzer keeps counters in every module that was ever loaded: they must stay
+ * when the store that loaded them is closed. */
+static void keep_modules(void)
+{
+	static struct tmem_plugins *plugins;
+
+	if (!plugins)
+		tmem_plugins_open(NULL, NULL, NULL, &plugins);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static _Noreturn void fail(const char *what)
@@ -131,6 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tm_control control = { 0 };
 	struct tm_member *member;
 
+	keep_modules();
 	open_control(&control);
 	add_client(&control, "web");
 	add_client(&control, "a/b\xff\"\\");

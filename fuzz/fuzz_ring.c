@@ -26,6 +26,16 @@
 #include "ring_host.h"
 #include "raw_peer.h"
 
+/* libFuzzer keeps counters in every module that was ever loaded: they must stay
+ * when the store that loaded them is closed. */
+static void keep_modules(void)
+{
+	static struct tmem_plugins *plugins;
+
+	if (!plugins)
+		tmem_plugins_open(NULL, NULL, NULL, &plugins);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MUST(expr) ring_host_must(expr)
@@ -214,6 +224,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct raw_peer peer;
 	int steps = 0;
 
+	keep_modules();
 	start();
 	raw_init(&peer, "bad");
 	if (take_byte(&input) % 8 == 0)

@@ -17,7 +17,7 @@
  * included beside Xen's xen/tmem.h and xen/sysctl.h; sizes, offsets and
  * numbers are Xen's, and asserted.
  *
- * Since: 0.2
+ * Since: 0.1
  */
 #ifndef TMEM_XEN_H
 #define TMEM_XEN_H

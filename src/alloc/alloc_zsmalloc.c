@@ -223,7 +223,8 @@ static struct run *run_at(const struct zsmalloc *zs, uint32_t id)
 
 /* Its extents will be read, and few records are in a near cache: better to
  * wait for all of its lines at once. */
-static void run_prefetch(const struct run *run)
+static inline __attribute__((always_inline)) void
+run_prefetch(const struct run *run)
 {
 	const char *line = (const char *)run;
 

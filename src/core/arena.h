@@ -61,6 +61,7 @@ struct tm_arena {
 	/* written under the lock, read without it as statistics */
 	_Atomic uint64_t used_frames;
 	_Atomic uint64_t idle_frames;
+	_Atomic bool has_no_chunks;	/* one could not be had: see frames.c */
 };
 
 /* The highest limit there can be, bytes. */

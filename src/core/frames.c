@@ -6,6 +6,14 @@
  * space, populated now; and when the limit stands in the way, fresh address
  * space after as many idle frames, wherever they lie, were given back.
  *
+ * Every put and get goes to another frame, and finding a page of 4 KiB in the
+ * page tables takes as long as fetching two or three cache lines. So as long
+ * as memory is plenty, fresh frames are made a huge page at a time (a
+ * *chunk*), and what the run leaves of it is idle. A chunk is charged as a
+ * whole, and huge pages are asked for while it is populated only: the kernel
+ * must not make one later of frames that were given back. Files are not asked:
+ * it is rare that a tmpfs may have huge pages.
+ *
  * The bits are flipped under the lock; the system calls that make them true
  * are made outside it, by whoever flipped them: meanwhile the frames are
  * "used", so nobody else takes them.
@@ -25,6 +33,12 @@
 #define SEARCH_WORDS 256
 /* Frames given back by one round. */
 #define TRIM_BATCH 256
+/* A huge page, where 4 KiB frames are populated. Made only in a store of so
+ * much more, and while that is not nearly full: otherwise idle frames would be
+ * what it lacks. */
+#define CHUNK_FRAMES (UINT64_C(512))
+#define CHUNK_BYTES (CHUNK_FRAMES * PAGE)
+#define CHUNKS_MIN 32
 /* Frames whose two bits fill one page of each bitmap. */
 #define BITMAP_PAGE_FRAMES (TMEM_FRAME_SIZE * UINT64_C(8))
 
@@ -93,6 +107,17 @@ static int populate(struct tm_arena *arena, uint64_t first, uint64_t count)
 	for (size_t i = 0; i < size; i += PAGE)
 		*(volatile uint8_t *)(at + i) = 0;
 	return 0;
+}
+
+static int populate_chunk(struct tm_arena *arena, uint64_t first)
+{
+	void *at = frame_at(arena, first);
+	int err;
+
+	madvise(at, CHUNK_BYTES, MADV_HUGEPAGE);
+	err = populate(arena, first, CHUNK_FRAMES);
+	madvise(at, CHUNK_BYTES, MADV_NOHUGEPAGE);
+	return err;
 }
 
 static void depopulate(struct tm_arena *arena, uint64_t first, uint64_t count)
@@ -202,6 +227,20 @@ static bool take_fresh(struct tm_arena *arena, uint64_t count, uint64_t *first)
 	return true;
 }
 
+static bool take_chunk(struct tm_arena *arena, uint64_t *first)
+	TM_REQUIRES(arena->lock)
+{
+	uint64_t base = (uint64_t)(uintptr_t)arena->frame_base / PAGE;
+
+	*first = (base + arena->high + CHUNK_FRAMES - 1) / CHUNK_FRAMES *
+			 CHUNK_FRAMES -
+		 base;
+	if (!raise_high(arena, *first + CHUNK_FRAMES))
+		return false;
+	tm_bitmap_set_range(arena->used, *first, CHUNK_FRAMES);
+	return true;
+}
+
 /* --- the callbacks ------------------------------------------------------- */
 
 static bool take_idle(struct tm_arena *arena, uint64_t count, uint64_t *first)
@@ -221,7 +260,8 @@ static bool take_idle(struct tm_arena *arena, uint64_t count, uint64_t *first)
 	return found;
 }
 
-/* Fresh frames, populated and charged; marked used, but not counted yet. */
+/* Fresh frames, a run or a chunk, populated and charged; marked used, but not
+ * counted yet. */
 static int make_run(struct tm_arena *arena, uint64_t count, uint64_t *first)
 {
 	bool found;
@@ -230,10 +270,12 @@ static int make_run(struct tm_arena *arena, uint64_t count, uint64_t *first)
 	if (!tm_memory_charge(arena->memory, count * PAGE))
 		return -ENOMEM;
 	tm_lock_acquire(&arena->lock);
-	found = take_fresh(arena, count, first);
+	found = count == CHUNK_FRAMES ? take_chunk(arena, first) :
+					take_fresh(arena, count, first);
 	tm_lock_release(&arena->lock);
 	if (found)
-		err = populate(arena, *first, count);
+		err = count == CHUNK_FRAMES ? populate_chunk(arena, *first) :
+					      populate(arena, *first, count);
 	if (!err)
 		return 0;
 	if (found) {
@@ -246,6 +288,43 @@ static int make_run(struct tm_arena *arena, uint64_t count, uint64_t *first)
 	return err;
 }
 
+static bool wants_chunk(const struct tm_arena *arena)
+{
+	uint64_t limit = atomic_load_explicit(&arena->memory->limit_bytes,
+					      memory_order_relaxed);
+	uint64_t used = atomic_load_explicit(&arena->memory->used_bytes,
+					     memory_order_relaxed);
+
+	/* Idle ones that lie wrong are enough already. */
+	return arena->fd < 0 && !arena->has_no_chunks &&
+	       limit >= CHUNKS_MIN * CHUNK_BYTES &&
+	       used + CHUNK_BYTES <= limit - limit / 8 &&
+	       atomic_load_explicit(&arena->idle_frames,
+				    memory_order_relaxed) < CHUNK_FRAMES;
+}
+
+/* The beginning of a chunk; the rest of it becomes idle. */
+static bool begin_chunk(struct tm_arena *arena, uint64_t count, uint64_t *first)
+{
+	if (!wants_chunk(arena))
+		return false;
+	if (make_run(arena, CHUNK_FRAMES, first)) {
+		/* No more address space, as a rule; what is given back is used
+		 * again run by run. */
+		arena->has_no_chunks = true;
+		return false;
+	}
+	tm_lock_acquire(&arena->lock);
+	tm_bitmap_set_range(arena->populated, *first, CHUNK_FRAMES);
+	tm_bitmap_clear_range(arena->used, *first + count,
+			      CHUNK_FRAMES - count);
+	arena->used_frames += count;
+	arena->idle_frames += CHUNK_FRAMES - count;
+	arena->idle_cursor = *first / 64;
+	tm_lock_release(&arena->lock);
+	return true;
+}
+
 int64_t tm_arena_get_frames(void *opaque, uint32_t count, uint32_t flags)
 {
 	struct tm_arena *arena = opaque;
@@ -253,7 +332,8 @@ int64_t tm_arena_get_frames(void *opaque, uint32_t count, uint32_t flags)
 
 	if (!count || count > TMEM_RUN_FRAMES_MAX || flags)
 		return -EINVAL;
-	if (take_idle(arena, count, &first))
+	if (take_idle(arena, count, &first) ||
+	    begin_chunk(arena, count, &first))
 		return (int64_t)first;
 	if (make_run(arena, count, &first)) {
 		uint64_t idle = arena->idle_frames;

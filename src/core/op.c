@@ -4,16 +4,21 @@
  *
  * The problem: compressing takes microseconds, everything else must take
  * nanoseconds, and no lock may be held while a codec runs. So a put does all
- * its work on private memory first, and what it publishes under the shard's
- * lock is a few words:
+ * that takes long on private memory first:
  *
  *	encode	  same-filled? compress into the context's buffer
  *	reserve	  index nodes, descriptor, room for the bytes; may evict
- *	place	  compute the check, copy the bytes to their room
- *	publish	  locked: pool dead, client frozen or over its cap? else fill
- *		  in the descriptor, store its state word, link it, and mark
- *		  the page it replaces free
+ *	publish	  locked: pool dead, client frozen or over its cap? else
+ *		  compute the check, copy the bytes to their room, fill in the
+ *		  descriptor, store its state word, link it, and mark the page
+ *		  it replaces free
  *	release	  the replaced page's bytes
+ *
+ * The room is cold: nobody has used it for long. It is asked for as soon as it
+ * is known, and has come by the time the page that is replaced was looked up.
+ * That is why the copy is made under the lock: were it made before, taking the
+ * lock would wait for the copy's last cache line, with nothing else to do. The
+ * price is that the lock is held for some 200 ns.
  *
  * A put that fails anywhere after it began drops what the handle held: a get
  * after it must miss, not find the old data.
@@ -69,10 +74,12 @@ struct draft {
 	uint64_t state;
 	uint64_t place;
 	const void *bytes;
+	void *room;		/* in the arena, of DATA */
 	uint64_t content_hash;
 	uint64_t dedup_key;	/* 0: not to be shared */
 	uint32_t number;
 	uint32_t check;
+	bool has_check;
 };
 
 static int begin(struct page_op *op, struct tm_client *client, int pool,
@@ -234,6 +241,7 @@ static void compute_check(struct page_op *op, struct draft *draft)
 						 sizeof(draft->place));
 	draft->check = tm_page_check(check_seed(op), op->index, draft->state,
 				     draft->content_hash);
+	draft->has_check = true;
 }
 
 /* Are these bytes there already? Then a link is enough. */
@@ -256,42 +264,36 @@ static bool share(struct page_op *op, struct draft *draft)
 	return true;
 }
 
-/* Room in the arena for the draft's bytes, and the bytes in it. */
-static bool place(struct page_op *op, struct draft *draft)
+/* Room in the arena for the draft's bytes. */
+static bool find_room(struct page_op *op, struct draft *draft)
 {
 	uint32_t length = tm_state_length(draft->state);
 	uint32_t flags = tm_pool_is_ephemeral(op->pool) ? TMEM_ALLOC_EPHEMERAL :
 							  0;
 	uint32_t slot = atomic_load_explicit(&op->store->allocator,
 					     memory_order_acquire);
-	void *address = NULL;
 	uint64_t handle;
 
 	handle = tm_allocator_alloc(op->store->allocators[slot], length,
-				    draft->number, flags, &address);
+				    draft->number, flags, &draft->room);
 	if (!handle)
 		return false;
-	/* The room is cold: fetch it while the check is computed. */
-	tm_prefetch_write(address,
+	tm_prefetch_write(draft->room,
 			  length < PREFETCH_BYTES ? length : PREFETCH_BYTES);
 	draft->place = tm_place_make(slot, handle);
-	compute_check(op, draft);
-	tm_memory_copy(address, draft->bytes, length);
 	return true;
 }
 
-static bool store_bytes(struct page_op *op, struct draft *draft)
+static bool settle(struct page_op *op, struct draft *draft)
 {
-	if (tm_state_kind(draft->state) == TM_KIND_SAME) {
-		compute_check(op, draft);
+	if (tm_state_kind(draft->state) == TM_KIND_SAME)
 		return true;
-	}
 	if (op->store->flags & TMEM_STORE_DEDUP) {
 		compute_check(op, draft);
 		if (share(op, draft))
 			return true;
 	}
-	return place(op, draft);
+	return find_room(op, draft);
 }
 
 /* Everything that can fail for want of memory, as often as evicting helps. */
@@ -305,7 +307,7 @@ static bool reserve(struct page_op *op, struct draft *draft)
 			draft->number = tm_magazine_pop(&context->descriptors);
 			if ((!tm_pool_is_ephemeral(op->pool) ||
 			     tm_lru_prepare(op->store, draft->number)) &&
-			    store_bytes(op, draft))
+			    settle(op, draft))
 				return true;
 			tm_magazine_push(&context->descriptors, draft->number);
 		}
@@ -415,6 +417,17 @@ static void write_descriptor(struct page_op *op, const struct draft *draft,
 			      memory_order_release);
 }
 
+/* The bytes to their room, and the check of them. */
+static void move_in(struct page_op *op, struct draft *draft)
+{
+	uint32_t length = tm_state_length(draft->state);
+
+	if (!draft->has_check)
+		compute_check(op, draft);
+	if (tm_state_kind(draft->state) == TM_KIND_DATA)
+		tm_memory_copy(draft->room, draft->bytes, length);
+}
+
 static bool publish(struct page_op *op, struct draft *draft)
 {
 	struct tm_slice *slice;
@@ -444,6 +457,9 @@ static bool publish(struct page_op *op, struct draft *draft)
 			retire_slice(op);
 		return false;
 	}
+	if (old)
+		tm_prefetch_write(tm_descriptor(op->store, old), 1);
+	move_in(op, draft);
 	write_descriptor(op, draft, slice->object, old);
 	tm_slice_insert(&op->context->nodes, slice, op->index, draft->number,
 			&op->store->descriptor_table);
@@ -501,6 +517,19 @@ static int put(struct page_op *op, const void *page)
 		       TMEM_PUT_STORED;
 }
 
+/*
+ * It is cold, as a rule; by the time it is looked at, its beginning need not
+ * be. A codec reads on at a pace that the processor foresees; a copy does not
+ * wait for anything, so what it will read must all be on its way.
+ */
+static TM_ALWAYS_INLINE void prefetch_page(const void *page, uint32_t flags)
+{
+	if (flags & TMEM_PUT_UNSTABLE)
+		tm_prefetch_read(page, TMEM_PAGE_SIZE);
+	else
+		tm_prefetch_read(page, 4 * TM_CACHE_LINE);
+}
+
 int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 	   uint32_t index, const void *page, uint32_t flags)
 {
@@ -509,9 +538,7 @@ int tm_put(struct tm_client *client, int pool, const struct tmem_oid *oid,
 
 	if (flags & ~(TMEM_PUT_UNSTABLE | TMEM_PUT_EXPLAIN | TMEM_PUT_REPLACE))
 		return -EINVAL;
-	/* It is cold, as a rule; by the time it is looked at, its beginning
-	 * need not be. */
-	tm_prefetch_read(page, 4 * TM_CACHE_LINE);
+	prefetch_page(page, flags);
 	result = begin(&op, client, pool, oid, index);
 	if (result)
 		return result;
@@ -761,9 +788,11 @@ int tm_get(struct tm_client *client, int pool, const struct tmem_oid *oid,
 
 /* --- walking -------------------------------------------------------------- */
 
+/* The lock that is taken by the spot is the op's: clang cannot know. */
 int tm_page_read(struct tm_context *context, struct tm_client *client,
 		 struct tm_pool *pool, uint32_t number,
 		 struct tmem_handle *handle, void *page)
+	TM_NO_THREAD_SAFETY_ANALYSIS
 {
 	struct page_op op = {
 		.context = context,

@@ -313,14 +313,17 @@ static inline bool tm_pool_is_ephemeral(const struct tm_pool *pool)
 }
 
 /* Asks for all cache lines of a range at once, rather than one after another as
- * somebody stumbles over them. */
-static inline void tm_prefetch_read(const void *bytes, size_t size)
+ * somebody stumbles over them. Always in line: of a function that does nothing
+ * else, gcc finds that calls to it can be left out. */
+#define TM_ALWAYS_INLINE inline __attribute__((always_inline))
+
+static TM_ALWAYS_INLINE void tm_prefetch_read(const void *bytes, size_t size)
 {
 	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
 		__builtin_prefetch((const uint8_t *)bytes + i, 0);
 }
 
-static inline void tm_prefetch_write(void *bytes, size_t size)
+static TM_ALWAYS_INLINE void tm_prefetch_write(void *bytes, size_t size)
 {
 	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
 		__builtin_prefetch((uint8_t *)bytes + i, 1);

@@ -26,6 +26,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <tmem/xen.h>
+
 #include "clock.h"
 #include "daemon.h"
 #include "layout.h"
@@ -259,6 +261,7 @@ static int open_control(struct tm_daemon *daemon)
 	const struct tm_control_host host = {
 		.store = daemon->store,
 		.registry = daemon->registry,
+		.xen = daemon->xen,
 		.opaque = daemon,
 		.set_memory = tm_limit_set,
 		.log = log_text,
@@ -304,9 +307,15 @@ static int open_registry(struct tm_daemon *daemon)
 		.changed = clients_changed,
 		.log = log_text,
 	};
-	int err = tm_registry_open(daemon->store, NULL, daemon->config,
-				   &daemon->registry);
+	struct tmem_xen_config xen;
+	int err;
 
+	tmem_xen_config_init(&xen);
+	xen.store = daemon->store;
+	err = tmem_xen_open(&xen, &daemon->xen);
+	if (!err)
+		err = tm_registry_open(daemon->store, daemon->xen,
+				       daemon->config, &daemon->registry);
 	if (!err) {
 		tm_registry_set_host(daemon->registry, &host);
 		err = tm_registry_take_up(daemon->registry);
@@ -341,6 +350,8 @@ void tm_engine_close(struct tm_daemon *daemon)
 	tm_limit_end(daemon);
 	tm_registry_close(daemon->registry);
 	daemon->registry = NULL;
+	tmem_xen_close(daemon->xen);
+	daemon->xen = NULL;
 	tmem_store_close(daemon->store);
 	daemon->store = NULL;
 }

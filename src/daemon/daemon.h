@@ -48,6 +48,7 @@ struct tm_daemon {
 	struct tm_daemon_config *config;
 	int arena_fd;		/* of an anonymous arena; -1: none */
 	struct tmem_store *store;
+	struct tmem_xen *xen;
 	struct tm_registry *registry;
 	struct tm_ring_server *ring;
 	struct tm_control *control;

@@ -5,6 +5,7 @@
 #ifndef TM_NOTIFY_H
 #define TM_NOTIFY_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <tmem/xen.h>
+
 #include "clock.h"
 #include "config.h"
 #include "lock.h"
@@ -174,6 +176,17 @@ static struct tm_member *find_number(const struct tm_registry *registry,
 	return NULL;
 }
 
+/* What a peer's historical operations are carried out for. */
+static int add_domain(struct tm_registry *registry, struct tm_member *member)
+{
+	struct tmem_xen_domain_config config;
+
+	tmem_xen_domain_config_init(&config);
+	config.id = (uint16_t)member->number;
+	config.client = member->client;
+	return tmem_xen_domain_create(registry->xen, &config, &member->domain);
+}
+
 /* Attaches to the client that @limits names, and lists it. */
 static int add_member(struct tm_registry *registry,
 		      const struct tmem_client_config *limits,
@@ -192,6 +205,9 @@ static int add_member(struct tm_registry *registry,
 	if (err)
 		goto out_detach;
 	member->number = info.number;
+	err = add_domain(registry, member);
+	if (err)
+		goto out_detach;
 	strcpy(member->name, limits->name);
 	member->references = 1;
 	insert(registry, member);
@@ -281,6 +297,8 @@ int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
 
 static void end_member(struct tm_member *member)
 {
+	tmem_xen_domain_end(member->domain);
+	tmem_xen_domain_close(member->domain);
 	if (member->is_destroyed)
 		tmem_client_destroy(member->client);
 	else

@@ -205,6 +205,16 @@ static int check_directory(const struct tm_socket_how *how,
 
 /* --- locks ----------------------------------------------------------------------------- */
 
+/* For people, and for messages. */
+static void write_pid(int lock_fd)
+{
+	char pid[24];
+	int size = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+
+	if (ftruncate(lock_fd, 0) || pwrite(lock_fd, pid, (size_t)size, 0) < 0)
+		return;
+}
+
 static int take_lock(const char *path, const struct complaint *complaint)
 {
 	char name[PATH_SIZE + 8], pid[24] = "";
@@ -217,9 +227,7 @@ static int take_lock(const char *path, const struct complaint *complaint)
 		return complain(complaint, -errno, "%s: %s", name,
 				strerror(errno));
 	if (!flock(fd, LOCK_EX | LOCK_NB)) {
-		size = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
-		if (ftruncate(fd, 0) || pwrite(fd, pid, (size_t)size, 0) < 0)
-			pid[0] = '\0'; /* it is for people only */
+		write_pid(fd);
 		return fd;
 	}
 	err = -errno;
@@ -400,7 +408,11 @@ int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
 int tm_sockets_adopt(struct tm_sockets *sockets, const char *path, int fd,
 		     int lock_fd)
 {
-	return add(sockets, path, fd, lock_fd) ? 0 : -ENOMEM;
+	if (!add(sockets, path, fd, lock_fd))
+		return -ENOMEM;
+	if (lock_fd >= 0)
+		write_pid(lock_fd);
+	return 0;
 }
 
 bool tm_sockets_info(const struct tm_sockets *sockets, size_t n,

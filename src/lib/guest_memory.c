@@ -56,7 +56,7 @@ struct tmem_guest_memory {
 	struct tm_epoch epoch;
 };
 
-/* --- copying --------------------------------------------------------------- */
+/* --- copying -------------------------------------------------------------- */
 
 struct guard {
 	sigjmp_buf env;
@@ -265,7 +265,7 @@ int tmem_guest_memory_is_broken(const struct tmem_guest_memory *memory)
 	return atomic_load(&memory->is_broken);
 }
 
-/* --- the map --------------------------------------------------------------- */
+/* --- the map -------------------------------------------------------------- */
 
 static struct table *new_table(size_t count)
 {

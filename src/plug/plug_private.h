@@ -59,7 +59,7 @@ int tm_module_open(const char *path, bool trusted, struct tm_module *module,
 		   struct tm_reason *reason);
 void tm_module_close(struct tm_module *module);
 
-/* registry.c: tells the host's log that there is no plugin of that kind with
+/* plug_registry.c: tells the host's log that there is no plugin of that kind with
  * that name, which one is nearest, and which ones there are. -EINVAL. */
 int tm_plugins_unknown(const struct tmem_plugins *plugins,
 		       enum tm_plugin_kind kind, const struct tmem_host *host,

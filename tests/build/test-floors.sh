@@ -23,6 +23,8 @@ allowed()
 	src/codecs | src/alloc | src/plug) echo src/util ;;
 	src/core) echo src/plug src/util ;;
 	src/lib) echo src/core src/plug src/abi src/util ;;
+	# Written over the public API, like anybody's.
+	src/front/xen) echo src/lib src/util ;;
 	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
 	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
 		src/util ;;

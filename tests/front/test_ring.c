@@ -25,6 +25,18 @@ static void start_daemon(void)
 	daemon_pid = ring_host_fork(&host);
 }
 
+/* How often a client said that its daemon had gone, or come back. */
+static _Atomic unsigned interruptions;
+
+static void count_interruptions(void *opaque, enum tmem_log_level level,
+				const char *text)
+{
+	(void)opaque;
+	(void)level;
+	(void)text;
+	interruptions++;
+}
+
 static int try_connect(const char *name, uint32_t rings, uint32_t timeout_ms,
 		       struct tmem_client **out)
 {
@@ -35,6 +47,7 @@ static int try_connect(const char *name, uint32_t rings, uint32_t timeout_ms,
 	config.name = name;
 	config.rings = rings;
 	config.timeout_ms = timeout_ms;
+	config.log = count_interruptions;
 	return tmem_connect(&config, out);
 }
 
@@ -475,6 +488,29 @@ START_TEST(ephemeral_pools_are_there_again_and_empty)
 }
 END_TEST
 
+START_TEST(shared_pools_are_joined_again)
+{
+	const struct tmem_uuid uuid = { { 5, 6 } };
+	struct tmem_pool_info info = { .struct_size = sizeof(info) };
+
+	ring_host_kill(daemon_pid);
+	host.config.flags |= TMEM_STORE_SHARED_OPEN;
+	start_daemon();
+	ck_assert_int_eq(tm_test_pool(client, 0), 0);
+	ck_assert_int_eq(tmem_pool_create(client, TMEM_POOL_SHARED, &uuid), 1);
+	ck_assert_int_eq(tmem_pool_create(client, TMEM_POOL_SHARED, &uuid),
+			 -EEXIST);
+	ck_assert_int_eq(tmem_pool_destroy(client, 0), 0);
+	restart_daemon();
+	ck_assert_int_eq(tm_test_put(client, 1, 1, 1, TM_PAGE_TEXT, 1),
+			 TMEM_PUT_STORED);
+	ck_assert_int_eq(tmem_pool_get_info(client, 1, &info), 0);
+	ck_assert_uint_eq(info.flags, TMEM_POOL_SHARED);
+	ck_assert_uint_eq(info.uuid.word[1], 6);
+	ck_assert_int_eq(tmem_pool_get_info(client, 0, &info), -ENOENT);
+}
+END_TEST
+
 #ifndef __SANITIZE_THREAD__
 START_TEST(clients_go_on_when_the_daemon_is_killed_at_random)
 {
@@ -489,6 +525,7 @@ START_TEST(clients_go_on_when_the_daemon_is_killed_at_random)
 	usleep(100000);
 	stop = true;
 	join_workers(w);
+	ck_assert_uint_gt(interruptions, 0);
 }
 END_TEST
 
@@ -613,6 +650,139 @@ END_TEST
 
 #endif
 
+/* --- a successor ------------------------------------------------------------------ */
+
+/* Two daemons: the first hands its peer over on SIGUSR1, over a socket pair, and
+ * ends; the second then opens the same arena and serves it. */
+static int send_record(void *opaque, const void *record, size_t size,
+		       const int fds[TM_RING_RECORD_DESCRIPTORS])
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(3 * sizeof(int))];
+	} control = { .bytes = { 0 } };
+	struct iovec iov = { (void *)(uintptr_t)record, size };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(3 * sizeof(int));
+	memcpy(CMSG_DATA(&control.align), fds, 3 * sizeof(int));
+	return sendmsg(*(int *)opaque, &message, 0) < 0 ? -errno : 0;
+}
+
+/* One peer's, when its daemon has ended. */
+static void succeed(int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(3 * sizeof(int))];
+	} control = { .bytes = { 0 } };
+	static char record[TM_RING_RECORD_MAX];
+	struct iovec iov = { record, sizeof(record) };
+	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	ssize_t size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+	int fds[3];
+	char byte;
+
+	ring_host_must(size > 0);
+	memcpy(fds, CMSG_DATA(&control.align), sizeof(fds));
+	ring_host_must(recv(fd, &byte, 1, 0) == 0);
+	ring_host_open(&host);
+	ring_host_must(tm_ring_server_import(host.server, record, 7,
+					     (int[]){ dup(0), dup(0), dup(0) })
+		       == -EINVAL);
+	ring_host_must(!tm_ring_server_import(host.server, record,
+					      (size_t)size, fds));
+}
+
+static int refuse_record(void *opaque, const void *record, size_t size,
+			 const int fds[TM_RING_RECORD_DESCRIPTORS])
+{
+	(void)opaque;
+	(void)record;
+	(void)size;
+	(void)fds;
+	return -EPIPE;
+}
+
+/* The first daemon: tries a successor that fails, then a real one. */
+static void serve_and_hand_over(int ready, int successor)
+{
+	sigset_t signals;
+	int signal;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	ring_host_open(&host);
+	ring_host_must(write(ready, "r", 1) == 1);
+	sigwait(&signals, &signal);
+	ring_host_must(tm_ring_server_export(host.server, refuse_record,
+					     NULL) == -EPIPE);
+	tm_ring_server_resume(host.server);
+	sigwait(&signals, &signal);
+	ring_host_must(!tm_ring_server_export(host.server, send_record,
+					      &successor));
+	ring_host_close(&host);
+	_exit(0);
+}
+
+static pid_t start_successor(int from, int ready)
+{
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	succeed(from);
+	ring_host_must(write(ready, "s", 1) == 1);
+	for (;;)
+		pause();
+}
+
+START_TEST(a_successor_takes_over_under_load)
+{
+	_Atomic bool stop = false;
+	struct worker w[WORKERS];
+	int pair[2], ready[2], status;
+	pid_t first, second;
+	char byte;
+
+	/* Not the fixture's. */
+	tmem_client_detach(client);
+	ring_host_kill(daemon_pid);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	ck_assert_int_eq(pipe(ready), 0);
+	first = fork();
+	if (!first) {
+		close(pair[1]);
+		serve_and_hand_over(ready[1], pair[0]);
+	}
+	close(pair[0]);
+	ck_assert_int_eq((int)read(ready[0], &byte, 1), 1);
+	ck_assert_int_eq(try_connect("client", 4, 2000, &client), 0);
+	second = start_successor(pair[1], ready[1]);
+	start_workers(w, 0, &stop);
+	for (int i = 0; i < 2; i++) {
+		usleep(100000);
+		kill(first, SIGUSR1);
+	}
+	waitpid(first, &status, 0);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_eq((int)read(ready[0], &byte, 1), 1);
+	usleep(200000);
+	stop = true;
+	join_workers(w);
+	ck_assert_uint_eq(interruptions, 0);
+	daemon_pid = second;
+}
+END_TEST
+
 static Suite *ring_suite(void)
 {
 	Suite *suite = suite_create("ring");
@@ -632,7 +802,9 @@ static Suite *ring_suite(void)
 	tcase_add_test(tcase, threads_do_not_mix_up_their_answers);
 	tcase_add_test(tcase, persistent_pages_outlive_the_daemon);
 	tcase_add_test(tcase, ephemeral_pools_are_there_again_and_empty);
+	tcase_add_test(tcase, shared_pools_are_joined_again);
 	tcase_add_test(tcase, a_daemon_that_hangs_is_given_up_and_found_again);
+	tcase_add_test(tcase, a_successor_takes_over_under_load);
 	tcase_add_test(tcase, a_put_that_timed_out_leaves_nothing);
 /* ThreadSanitizer cannot follow a fork from a process with threads. */
 #ifndef __SANITIZE_THREAD__

@@ -294,25 +294,24 @@ START_TEST(what_was_removed_is_not_touched_any_more)
 }
 END_TEST
 
+#define rig_add(suite, test, times)                                            \
+	rig_add_case(suite, #test, test, times, begin, end)
+
 int main(void)
 {
 	Suite *suite = suite_create("xen_guest_memory");
-	TCase *tcase = tcase_create("guest_memory");
 
-	tcase_add_checked_fixture(tcase, begin, end);
-	tcase_add_test(tcase,
-		       frames_lead_where_they_were_put_and_holes_nowhere);
-	tcase_add_test(tcase, a_copy_may_go_on_in_the_next_piece);
-	tcase_add_test(tcase, what_is_read_only_is_not_written);
-	tcase_add_test(tcase, frames_are_not_added_twice);
-	tcase_add_test(tcase, ranges_that_overflow_are_refused);
-	tcase_add_test(tcase, removing_leaves_what_is_beside);
-	tcase_add_test(tcase,
-		       a_file_that_is_cut_short_breaks_the_map_and_nothing_else);
-	tcase_add_test(tcase, memory_that_is_unmapped_is_a_fault_too);
-	tcase_add_test(tcase, faults_elsewhere_end_the_program_as_before);
-	tcase_add_test(tcase, a_handler_that_was_there_gets_what_is_not_ours);
-	tcase_add_test(tcase, what_was_removed_is_not_touched_any_more);
-	suite_add_tcase(suite, tcase);
+	rig_add(suite, frames_lead_where_they_were_put_and_holes_nowhere, 1);
+	rig_add(suite, a_copy_may_go_on_in_the_next_piece, 1);
+	rig_add(suite, what_is_read_only_is_not_written, 1);
+	rig_add(suite, frames_are_not_added_twice, 1);
+	rig_add(suite, ranges_that_overflow_are_refused, 1);
+	rig_add(suite, removing_leaves_what_is_beside, 1);
+	rig_add(suite,
+		a_file_that_is_cut_short_breaks_the_map_and_nothing_else, 1);
+	rig_add(suite, memory_that_is_unmapped_is_a_fault_too, 1);
+	rig_add(suite, faults_elsewhere_end_the_program_as_before, 1);
+	rig_add(suite, a_handler_that_was_there_gets_what_is_not_ours, 1);
+	rig_add(suite, what_was_removed_is_not_touched_any_more, 1);
 	return tm_test_run(suite);
 }

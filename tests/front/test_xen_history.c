@@ -131,7 +131,7 @@ START_TEST(cve_6035_pool_numbers_out_of_range_are_nobodys)
 }
 END_TEST
 
-/* --- bugs that were fixed --------------------------------------------------- */
+/* --- bugs that were fixed ------------------------------------------------- */
 
 START_TEST(h1_objects_that_differ_in_one_word_are_different)
 {
@@ -200,7 +200,7 @@ struct cpu {
 	struct guest *guest;
 	uint64_t frame;		/* this and the next are its own */
 	uint64_t seed;
-	uint64_t calls;
+	_Atomic uint64_t calls;
 };
 
 static bool is_a_result(int result)
@@ -224,7 +224,8 @@ static void *run_cpu(void *argument)
 	uint64_t random = cpu->seed;
 
 	while (!stop) {
-		static const uint32_t cmds[] = { 1, 2, 4, 4, 4, 4, 5, 5, 5, 6, 7 };
+		static const uint32_t cmds[] = { 1, 2, 4, 4, 4, 4,
+						 5, 5, 5, 6, 7 };
 		struct tmem_xen_op op = { 0 };
 		int result;
 
@@ -272,7 +273,7 @@ static void stop_cpus(struct cpu *cpus, int count)
 
 static void wait_for_calls(const struct cpu *cpu, uint64_t calls)
 {
-	while (__atomic_load_n(&cpu->calls, __ATOMIC_RELAXED) < calls)
+	while (cpu->calls < calls)
 		sched_yield();
 }
 
@@ -458,7 +459,7 @@ START_TEST(h21_a_frame_may_go_while_it_is_copied)
 }
 END_TEST
 
-/* --- latent defects --------------------------------------------------------- */
+/* --- latent defects ------------------------------------------------------- */
 
 START_TEST(l2_a_page_that_could_not_be_delivered_is_gone_for_good)
 {
@@ -653,48 +654,39 @@ START_TEST(l20_objects_of_one_page_make_way)
 }
 END_TEST
 
+#define rig_add(suite, test, times)                                            \
+	rig_add_case(suite, #test, test, times, begin, end)
+
 int main(void)
 {
 	Suite *suite = suite_create("xen_history");
-	TCase *tcase = tcase_create("history");
 
-	tcase_set_timeout(tcase, 120);
-	tcase_add_checked_fixture(tcase, begin, end);
-	tcase_add_test(tcase, cve_6030_operations_that_fail_early_leave_no_lock);
-	tcase_add_test(tcase, cve_6031_a_copy_that_fails_leaves_no_lock);
-	tcase_add_test(tcase, cve_6032_offsets_and_lengths_copy_nothing_else);
-	tcase_add_test(tcase, cve_6033_a_guest_reaches_no_privileged_operation);
-	tcase_add_test(tcase, cve_6035_pool_numbers_out_of_range_are_nobodys);
-	tcase_add_test(tcase, h1_objects_that_differ_in_one_word_are_different);
-	tcase_add_test(tcase, h3_ending_a_domain_twice_frees_it_once);
-	tcase_add_test(tcase, h4_h5_what_is_freeable_comes_back_down);
-	tcase_add_test(tcase,
-		       h6_l1_domains_and_pools_end_under_running_operations);
-	tcase_add_test(tcase, h9_l5_two_first_puts_make_one_object);
-	tcase_add_loop_test(
-		tcase, h16_l7_one_guest_joins_twice_and_leaves_in_any_order, 0,
-		4);
-	tcase_add_test(tcase, h17_a_guest_authorises_nobody);
-	tcase_add_test(tcase, h18_knowing_the_uuid_is_not_enough);
-	tcase_add_test(tcase, h21_a_frame_may_go_while_it_is_copied);
-	tcase_add_test(tcase,
-		       l2_a_page_that_could_not_be_delivered_is_gone_for_good);
-	tcase_add_test(tcase,
-		       l3_partial_and_empty_pages_cannot_be_asked_for);
-	tcase_add_test(tcase,
-		       l4_a_pool_that_could_not_be_made_leaves_its_slot_free);
-	tcase_add_loop_test(tcase,
-			    l6_l8_a_pool_whose_sharer_left_can_be_evicted, 0,
-			    2);
-	tcase_add_test(tcase, l9_a_dying_domain_gets_no_client);
-	tcase_add_test(tcase, l10_all_may_be_let_in_at_once);
-	tcase_add_test(tcase,
-		       l11_one_deauthorisation_undoes_two_authorisations);
-	tcase_add_test(tcase, l12_no_room_for_pools_means_none_is_written);
-	tcase_add_test(tcase, l16_destroy_destroys);
-	tcase_add_test(tcase,
-		       l17_a_pool_that_ends_while_it_migrates_leaks_nothing);
-	tcase_add_test(tcase, l20_objects_of_one_page_make_way);
-	suite_add_tcase(suite, tcase);
+	rig_add(suite, cve_6030_operations_that_fail_early_leave_no_lock, 1);
+	rig_add(suite, cve_6031_a_copy_that_fails_leaves_no_lock, 1);
+	rig_add(suite, cve_6032_offsets_and_lengths_copy_nothing_else, 1);
+	rig_add(suite, cve_6033_a_guest_reaches_no_privileged_operation, 1);
+	rig_add(suite, cve_6035_pool_numbers_out_of_range_are_nobodys, 1);
+	rig_add(suite, h1_objects_that_differ_in_one_word_are_different, 1);
+	rig_add(suite, h3_ending_a_domain_twice_frees_it_once, 1);
+	rig_add(suite, h4_h5_what_is_freeable_comes_back_down, 1);
+	rig_add(suite, h6_l1_domains_and_pools_end_under_running_operations, 1);
+	rig_add(suite, h9_l5_two_first_puts_make_one_object, 1);
+	rig_add(suite, h16_l7_one_guest_joins_twice_and_leaves_in_any_order, 4);
+	rig_add(suite, h17_a_guest_authorises_nobody, 1);
+	rig_add(suite, h18_knowing_the_uuid_is_not_enough, 1);
+	rig_add(suite, h21_a_frame_may_go_while_it_is_copied, 1);
+	rig_add(suite,
+		l2_a_page_that_could_not_be_delivered_is_gone_for_good, 1);
+	rig_add(suite, l3_partial_and_empty_pages_cannot_be_asked_for, 1);
+	rig_add(suite,
+		l4_a_pool_that_could_not_be_made_leaves_its_slot_free, 1);
+	rig_add(suite, l6_l8_a_pool_whose_sharer_left_can_be_evicted, 2);
+	rig_add(suite, l9_a_dying_domain_gets_no_client, 1);
+	rig_add(suite, l10_all_may_be_let_in_at_once, 1);
+	rig_add(suite, l11_one_deauthorisation_undoes_two_authorisations, 1);
+	rig_add(suite, l12_no_room_for_pools_means_none_is_written, 1);
+	rig_add(suite, l16_destroy_destroys, 1);
+	rig_add(suite, l17_a_pool_that_ends_while_it_migrates_leaks_nothing, 1);
+	rig_add(suite, l20_objects_of_one_page_make_way, 1);
 	return tm_test_run(suite);
 }

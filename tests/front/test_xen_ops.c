@@ -175,7 +175,7 @@ START_TEST(a_client_that_cannot_be_made_is_enomem)
 }
 END_TEST
 
-/* --- domains --------------------------------------------------------------- */
+/* --- domains -------------------------------------------------------------- */
 
 START_TEST(a_dying_domain_gets_enodev_and_its_number_is_free)
 {
@@ -250,6 +250,8 @@ START_TEST(pages_outlive_a_domain_that_is_only_closed)
 	guest_new_pool(&a, RIG_PERSISTENT);
 	ck_assert_int_eq(guest_put(&a, 0, 1, 1, 7), 1);
 	tmem_xen_domain_close(a.domain);
+	tmem_guest_memory_destroy(a.memory);
+	munmap(a.ram, RIG_FRAMES * TMEM_PAGE_SIZE);
 	guest_begin(&rig, &a, 1);
 	ck_assert_int_eq(guest_get(&a, 0, 1, 1, 7), 1);
 	/* A pool that was there has its number, the next one another. */
@@ -293,7 +295,7 @@ START_TEST(persistent_puts_need_room_below_the_maximum)
 }
 END_TEST
 
-/* --- results --------------------------------------------------------------- */
+/* --- results -------------------------------------------------------------- */
 
 START_TEST(every_error_of_the_store_has_a_code_of_xen)
 {
@@ -481,40 +483,34 @@ START_TEST(a_numbered_call_that_is_repeated_gets_its_answer)
 }
 END_TEST
 
+#define rig_add(suite, test, times)                                            \
+	rig_add_case(suite, #test, test, times, begin, end)
+
 int main(void)
 {
 	Suite *suite = suite_create("xen_ops");
-	TCase *tcase = tcase_create("ops");
 
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, begin, end);
-	tcase_add_test(tcase, without_tmem_everything_is_enodev);
-	tcase_add_test(tcase,
-		       who_is_not_permitted_gets_eperm_and_is_not_counted);
-	tcase_add_test(tcase, an_operation_that_cannot_be_copied_is_efault);
-	tcase_add_test(tcase, operations_are_counted_and_so_are_errors);
-	tcase_add_test(tcase,
-		       a_client_is_made_at_the_first_operation_that_needs_it);
-	tcase_add_test(tcase, a_client_that_cannot_be_made_is_enomem);
-	tcase_add_test(tcase,
-		       a_dying_domain_gets_enodev_and_its_number_is_free);
-	tcase_add_test(tcase, a_number_that_is_taken_is_refused);
-	tcase_add_test(tcase, a_client_of_the_hosts_own_stays_the_hosts);
-	tcase_add_test(tcase, pages_outlive_a_domain_that_is_only_closed);
-	tcase_add_test(tcase, persistent_puts_need_room_below_the_maximum);
-	tcase_add_test(tcase, every_error_of_the_store_has_a_code_of_xen);
-	tcase_add_test(
-		tcase,
-		no_memory_is_enomem_and_for_a_page_that_was_there_enospc);
-	tcase_add_test(tcase, a_bad_frame_says_what_xen_says);
-	tcase_add_test(tcase, a_frame_of_a_32_bit_guest_has_32_bits);
-	tcase_add_test(tcase, plain_answers_are_those_of_the_store);
-	tcase_add_test(tcase,
-		       a_frozen_client_of_a_plain_transport_replaces_nothing);
-	tcase_add_test(tcase,
-		       get_and_remove_checks_where_the_page_goes_first);
-	tcase_add_test(tcase,
-		       a_numbered_call_that_is_repeated_gets_its_answer);
-	suite_add_tcase(suite, tcase);
+	rig_add(suite, without_tmem_everything_is_enodev, 1);
+	rig_add(suite, who_is_not_permitted_gets_eperm_and_is_not_counted, 1);
+	rig_add(suite, an_operation_that_cannot_be_copied_is_efault, 1);
+	rig_add(suite, operations_are_counted_and_so_are_errors, 1);
+	rig_add(suite,
+		a_client_is_made_at_the_first_operation_that_needs_it, 1);
+	rig_add(suite, a_client_that_cannot_be_made_is_enomem, 1);
+	rig_add(suite, a_dying_domain_gets_enodev_and_its_number_is_free, 1);
+	rig_add(suite, a_number_that_is_taken_is_refused, 1);
+	rig_add(suite, a_client_of_the_hosts_own_stays_the_hosts, 1);
+	rig_add(suite, pages_outlive_a_domain_that_is_only_closed, 1);
+	rig_add(suite, persistent_puts_need_room_below_the_maximum, 1);
+	rig_add(suite, every_error_of_the_store_has_a_code_of_xen, 1);
+	rig_add(suite,
+		no_memory_is_enomem_and_for_a_page_that_was_there_enospc, 1);
+	rig_add(suite, a_bad_frame_says_what_xen_says, 1);
+	rig_add(suite, a_frame_of_a_32_bit_guest_has_32_bits, 1);
+	rig_add(suite, plain_answers_are_those_of_the_store, 1);
+	rig_add(suite,
+		a_frozen_client_of_a_plain_transport_replaces_nothing, 1);
+	rig_add(suite, get_and_remove_checks_where_the_page_goes_first, 1);
+	rig_add(suite, a_numbered_call_that_is_repeated_gets_its_answer, 1);
 	return tm_test_run(suite);
 }

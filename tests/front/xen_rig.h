@@ -211,4 +211,17 @@ static inline int rig_auth(struct rig *rig, uint32_t cli_id, uint64_t low,
 				  sizeof(info));
 }
 
+/* A test case of its own, @times over, so that it can be run alone. */
+static inline void rig_add_case(Suite *suite, const char *name,
+				const TTest *test, int times,
+				void (*begin)(void), void (*end)(void))
+{
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, begin, end);
+	tcase_add_loop_test(tcase, test, 0, times);
+	suite_add_tcase(suite, tcase);
+}
+
 #endif

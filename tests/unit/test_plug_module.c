@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which files become plugins, in which order, and which are refused with what
- * words (src/plug/module.c, src/plug/registry.c).
+ * words (src/plug/module.c, src/plug/plug_registry.c).
  *
  * Each test has a directory of its own into which it copies plugin_probe.c's
  * modules under the names that matter.

@@ -601,6 +601,37 @@ START_TEST(a_store_that_was_emptied_is_as_good_as_new)
 }
 END_TEST
 
+/* A huge page of frames at a time, but never at the cost of pages. */
+START_TEST(frames_are_populated_ahead_only_where_memory_is_plenty)
+{
+	struct tmem_store_stats stats;
+	struct tm_test_store t;
+	uint32_t stored = 0;
+	int pool;
+
+	begin(&t, _i, 32 * TM_MIB);
+	put_noise(t.client, tm_test_pool(t.client, PERSISTENT), 0);
+	ck_assert_uint_eq(tm_test_stats(t.store).idle_bytes, 0);
+	tm_test_end(&t);
+
+	begin(&t, _i, 64 * TM_MIB);
+	pool = tm_test_pool(t.client, PERSISTENT);
+	put_noise(t.client, pool, 0);
+	stats = tm_test_stats(t.store);
+	ck_assert_uint_eq(stats.arena_bytes + stats.idle_bytes, 2 * TM_MIB);
+	while (put_noise(t.client, pool, stored) == TMEM_PUT_STORED)
+		stored++;
+	stats = tm_test_stats(t.store);
+	ck_assert_uint_le(stats.used_bytes, 64 * TM_MIB);
+	ck_assert_uint_eq(stats.idle_bytes, 0);
+	ck_assert_uint_ge(stats.arena_bytes, 60 * TM_MIB);
+	tmem_store_evict(t.store, UINT64_MAX);
+	for (uint32_t i = 0; i < stored; i++)
+		ck_assert_int_eq(get_noise(t.client, pool, i), TMEM_GET_HIT);
+	tm_test_end(&t);
+}
+END_TEST
+
 /* --- what the process really takes ----------------------------------------- */
 
 static uint64_t rss_bytes(void)
@@ -742,6 +773,7 @@ int main(int argc, char **argv)
 	ADD(a_limit_in_force_comes_down_with_use);
 	ADD(evict_gives_back_what_it_says);
 	ADD(a_store_that_was_emptied_is_as_good_as_new);
+	ADD(frames_are_populated_ahead_only_where_memory_is_plenty);
 	ADD(metadata_sum_matches_rss);
 	return tm_test_run(suite);
 }

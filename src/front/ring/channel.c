@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,7 +40,8 @@ struct tm_channel *tm_channel_new(struct tm_ring_server *server, int fd,
 		return NULL;
 	channel->server = server;
 	channel->fd = fd;
-	channel->listener_name = listener_name;
+	snprintf(channel->listener_name, sizeof(channel->listener_name), "%s",
+		 listener_name);
 	channel->memory_fd = -1;
 	channel->rings_fd = -1;
 	tm_lock_init(&channel->calls, TM_RANK_CHANNEL);
@@ -61,6 +63,7 @@ void tm_channel_free(struct tm_channel *channel)
 	if (channel->memory_fd >= 0)
 		close(channel->memory_fd);
 	close(channel->fd);
+	free(channel->record);
 	free(channel->rings);
 	free(channel);
 }
@@ -248,7 +251,6 @@ void tm_channel_unmap_memory(struct tm_channel *channel)
 static int make_rings_memory(struct tm_channel *channel)
 {
 	size_t bytes = channel->ring_bytes * channel->ring_count;
-	void *at;
 
 	channel->rings_fd = memfd_create("tmem-rings",
 					 MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -257,11 +259,6 @@ static int make_rings_memory(struct tm_channel *channel)
 	    fcntl(channel->rings_fd, F_ADD_SEALS,
 		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
-	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-		  channel->rings_fd, 0);
-	if (at == MAP_FAILED)
-		return -errno;
-	channel->rings_at = at;
 	return 0;
 }
 
@@ -281,10 +278,28 @@ static void place_ring(struct tm_channel *channel, uint32_t number)
 						      channel->entries));
 }
 
+int tm_channel_map_rings(struct tm_channel *channel)
+{
+	size_t size = channel->ring_count * sizeof(*channel->rings);
+	void *at;
+
+	channel->rings = aligned_alloc(_Alignof(struct tm_ring), size);
+	if (!channel->rings)
+		return -ENOMEM;
+	memset(channel->rings, 0, size);
+	at = mmap(NULL, channel->ring_bytes * channel->ring_count,
+		  PROT_READ | PROT_WRITE, MAP_SHARED, channel->rings_fd, 0);
+	if (at == MAP_FAILED)
+		return -ENOMEM;
+	channel->rings_at = at;
+	for (uint32_t i = 0; i < channel->ring_count; i++)
+		place_ring(channel, i);
+	return 0;
+}
+
 int tm_channel_make_rings(struct tm_channel *channel, uint32_t rings_max)
 {
 	uint32_t count = channel->hello.rings;
-	size_t size;
 
 	if (count > rings_max)
 		count = rings_max;
@@ -293,16 +308,9 @@ int tm_channel_make_rings(struct tm_channel *channel, uint32_t rings_max)
 	channel->entries = channel->hello.entries;
 	channel->ring_bytes = tm_ring_bytes(channel->entries);
 	channel->ring_count = count;
-	size = count * sizeof(*channel->rings);
-	channel->rings = aligned_alloc(_Alignof(struct tm_ring), size);
-	if (!channel->rings)
-		return -ENOMEM;
-	memset(channel->rings, 0, size);
 	if (make_rings_memory(channel) < 0)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
-		place_ring(channel, i);
-	return 0;
+	return tm_channel_map_rings(channel);
 }
 
 /* --- threads ---------------------------------------------------------------- */
@@ -343,6 +351,7 @@ int tm_channel_start(struct tm_channel *channel)
 
 	if (pthread_attr_init(&attr))
 		return -ENOMEM;
+	atomic_store(&channel->stop, 0);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	tm_channel_block_signals(&before);
 	err = start_threads(channel, &attr);
@@ -358,7 +367,9 @@ void tm_channel_stop(struct tm_channel *channel)
 
 void tm_channel_join(struct tm_channel *channel)
 {
-	for (uint32_t i = 0; channel->rings && i < channel->ring_count; i++)
+	for (uint32_t i = 0; channel->rings && i < channel->ring_count; i++) {
 		if (channel->rings[i].has_thread)
 			pthread_join(channel->rings[i].thread, NULL);
+		channel->rings[i].has_thread = false;
+	}
 }

@@ -27,6 +27,7 @@
 #define TM_CHANNEL_PAGE_LOCKS 64
 
 enum tm_channel_state {
+	TM_CHANNEL_ARRIVING,	/* from a predecessor */
 	TM_CHANNEL_GREETING,
 	TM_CHANNEL_OPEN,
 	TM_CHANNEL_ENDING,
@@ -53,8 +54,9 @@ struct tm_ring {
 struct tm_channel {
 	/* set at creation, then constant */
 	struct tm_ring_server *server;
-	const char *listener_name;
+	char listener_name[TMEM_CLIENT_NAME_MAX + 1];
 	int fd;
+	struct tm_ring_record *record;	/* while it arrives */
 	/* the acceptor's */
 	struct tm_channel *next;
 	enum tm_channel_state state;
@@ -102,6 +104,8 @@ int tm_channel_map_memory(struct tm_channel *channel);
 void tm_channel_unmap_memory(struct tm_channel *channel);
 /* Makes at most @rings_max rings, of what the hello wants. */
 int tm_channel_make_rings(struct tm_channel *channel, uint32_t rings_max);
+/* As many as ring_count says, in the memory that rings_fd has. */
+int tm_channel_map_rings(struct tm_channel *channel);
 /* Tells the peer; with the rings if @status is 0. */
 int tm_channel_welcome(struct tm_channel *channel, int status,
 		       const uint64_t host[2]);
@@ -115,6 +119,21 @@ void tm_channel_stop(struct tm_channel *channel);
 void tm_channel_join(struct tm_channel *channel);
 /* From a ring's thread: the peer broke the rules in this way. */
 void tm_channel_break(struct tm_channel *channel, const char *what);
+
+/* --- handover.c -------------------------------------------------------------- */
+
+struct tm_ring_record;
+
+/* No thread works for @channel. */
+int tm_channel_give(struct tm_channel *channel, tm_ring_give_fn *give,
+		    void *opaque);
+/* A channel from what was given; NULL with *err. Takes over @fds. */
+struct tm_channel *
+tm_channel_arrive(struct tm_ring_server *server, const void *record,
+		  size_t size, const int fds[TM_RING_RECORD_DESCRIPTORS],
+		  int *err);
+/* It is attached, and has its memory: rings and pools as they were. */
+int tm_channel_settle(struct tm_channel *channel);
 
 /* --- ring_thread.c ---------------------------------------------------------- */
 

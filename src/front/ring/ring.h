@@ -78,6 +78,32 @@ int tm_ring_server_listen(struct tm_ring_server *server, int fd,
 /* Lets go of the peer whose attachment has this opaque; does not wait for the
  * detach callback. */
 void tm_ring_server_drop(struct tm_ring_server *server, const void *opaque);
+/*
+ * Handing over to a successor, whose peers notice nothing: their sockets,
+ * memories and rings go on as they are. Nothing is carried out between export
+ * and import; what peers send meanwhile waits in their rings.
+ *
+ * tm_ring_server_export() stops serving, hangs up on who has not been let in,
+ * and gives a record and three descriptors for each peer, to be passed on;
+ * they stay ours. Then the server is closed, which peers do not notice; or, when
+ * giving failed, it serves on: tm_ring_server_resume(). 0, or what @give said.
+ */
+#define TM_RING_RECORD_DESCRIPTORS 3
+#define TM_RING_RECORD_MAX 4096
+
+typedef int tm_ring_give_fn(void *opaque, const void *record, size_t size,
+			    const int fds[TM_RING_RECORD_DESCRIPTORS]);
+
+int tm_ring_server_export(struct tm_ring_server *server, tm_ring_give_fn *give,
+			  void *opaque);
+void tm_ring_server_resume(struct tm_ring_server *server);
+/* Serves who was exported elsewhere; attached as if it had come here. Takes over
+ * the descriptors, whatever is returned. One call at a time. 0, -EINVAL (no
+ * record of this version), or as attach() said: the peer is hung up on. */
+int tm_ring_server_import(struct tm_ring_server *server, const void *record,
+			  size_t size,
+			  const int fds[TM_RING_RECORD_DESCRIPTORS]);
+
 /* Lets go of everybody and waits for that; listeners are closed. */
 void tm_ring_server_close(struct tm_ring_server *server);
 

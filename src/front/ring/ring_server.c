@@ -15,14 +15,15 @@
  * the listener's queue.
  *
  * server.lock guards the lists of peers and listeners against other threads'
- * listen and drop. The acceptor alone changes them; callbacks are made without
- * it.
+ * listen and drop. The acceptor alone changes that of peers; callbacks are made
+ * without the lock.
  */
 #include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,8 +61,12 @@ struct tm_ring_server {
 	struct tm_lock lock;
 	struct listener *listeners;
 	struct tm_channel *channels;
+	struct tm_channel *arriving;	/* one at most */
 	/* atomic */
 	_Atomic bool is_closing;
+	_Atomic bool is_paused;
+	sem_t answered;		/* the acceptor did what it was asked to */
+	int import_error;	/* of the last one */
 	/* the acceptor's */
 	struct pollfd *polled;
 	size_t polled_max;
@@ -252,6 +257,103 @@ static void make_room(struct tm_ring_server *server)
 		end_channel(oldest);
 }
 
+static void add_channel(struct tm_ring_server *server,
+			struct tm_channel *channel)
+{
+	tm_lock_acquire(&server->lock);
+	channel->next = server->channels;
+	server->channels = channel;
+	tm_lock_release(&server->lock);
+}
+
+/* --- from a predecessor, and to a successor ------------------------------------ */
+
+static int take_in(struct tm_ring_server *server, struct tm_channel *channel)
+{
+	int err = attach(server, channel);
+
+	if (err)
+		return err;
+	server->ring_count += channel->ring_count;
+	err = tm_channel_map_memory(channel);
+	if (!err)
+		err = tm_channel_settle(channel);
+	if (!err)
+		err = tm_channel_start(channel);
+	return err;
+}
+
+static void take_in_who_arrives(struct tm_ring_server *server)
+{
+	struct tm_channel *channel;
+
+	tm_lock_acquire(&server->lock);
+	channel = server->arriving;
+	server->arriving = NULL;
+	tm_lock_release(&server->lock);
+	if (!channel)
+		return;
+	add_channel(server, channel);
+	server->import_error = take_in(server, channel);
+	channel->state = TM_CHANNEL_OPEN;
+	if (server->import_error)
+		end_channel(channel);
+	sem_post(&server->answered);
+}
+
+static void wait_for_wake(struct tm_ring_server *server)
+{
+	struct pollfd polled = { .fd = server->wake_fd, .events = POLLIN };
+	uint64_t value;
+
+	poll(&polled, 1, -1);
+	if (read(server->wake_fd, &value, sizeof(value)) < 0)
+		return;
+}
+
+static void stop_all(struct tm_ring_server *server)
+{
+	for (struct tm_channel *c = server->channels; c; c = c->next) {
+		if (c->state == TM_CHANNEL_GREETING)
+			end_channel(c);
+		else
+			tm_channel_stop(c);
+	}
+}
+
+static bool has_threads(struct tm_ring_server *server)
+{
+	bool some = false;
+
+	for (struct tm_channel *c = server->channels; c; c = c->next)
+		some |= atomic_load(&c->threads) > 0;
+	return some;
+}
+
+static void start_all(struct tm_ring_server *server)
+{
+	for (struct tm_channel *c = server->channels; c; c = c->next)
+		if (c->state == TM_CHANNEL_OPEN && tm_channel_start(c))
+			end_channel(c);
+}
+
+/* Nothing is served until is_paused is taken back. */
+static void pause_all(struct tm_ring_server *server)
+{
+	stop_all(server);
+	while (has_threads(server))
+		wait_for_wake(server);
+	reap(server);
+	for (struct tm_channel *c = server->channels; c; c = c->next)
+		tm_channel_join(c);
+	sem_post(&server->answered);
+	while (atomic_load(&server->is_paused) &&
+	       !atomic_load(&server->is_closing))
+		wait_for_wake(server);
+	if (!atomic_load(&server->is_closing))
+		start_all(server);
+}
+
 /* --- new peers -------------------------------------------------------------- */
 
 static void accept_from(struct tm_ring_server *server,
@@ -278,11 +380,9 @@ static void accept_from(struct tm_ring_server *server,
 		}
 		channel->deadline_ns =
 			tm_clock_system_now_ns(NULL) + GREETING_NS;
+		channel->state = TM_CHANNEL_GREETING;
 		server->greeting_count++;
-		tm_lock_acquire(&server->lock);
-		channel->next = server->channels;
-		server->channels = channel;
-		tm_lock_release(&server->lock);
+		add_channel(server, channel);
 	}
 }
 
@@ -408,7 +508,12 @@ static void look_round(struct tm_ring_server *server)
 	if (polled[0].revents &&
 	    read(server->wake_fd, &value, sizeof(value)) < 0)
 		return;
+	if (atomic_load(&server->is_paused)) {
+		pause_all(server);
+		return;
+	}
 	give_events(server, polled + 1 + listener_count);
+	take_in_who_arrives(server);
 	look_for_ends(server);
 	greet_all(server, reap(server));
 	for (size_t i = 0; i < listener_count; i++, listeners = listeners->next)
@@ -460,6 +565,7 @@ int tm_ring_server_open(const struct tm_ring_host *host,
 	server->host = *host;
 	set_limits(server, limits);
 	tm_lock_init(&server->lock, TM_RANK_CHANNEL);
+	sem_init(&server->answered, 0, 0);
 	if (getrandom(server->host_id, sizeof(server->host_id), 0) !=
 	    sizeof(server->host_id)) {
 		free(server);
@@ -516,6 +622,50 @@ void tm_ring_server_drop(struct tm_ring_server *server, const void *opaque)
 	tm_ring_server_wake(server);
 }
 
+static void wait_for_answer(struct tm_ring_server *server)
+{
+	tm_ring_server_wake(server);
+	while (sem_wait(&server->answered) && errno == EINTR)
+		;
+}
+
+int tm_ring_server_export(struct tm_ring_server *server, tm_ring_give_fn *give,
+			  void *opaque)
+{
+	int err = 0;
+
+	atomic_store(&server->is_paused, true);
+	wait_for_answer(server);
+	/* The acceptor does nothing until it is asked to. */
+	for (struct tm_channel *c = server->channels; c && !err; c = c->next)
+		if (c->state == TM_CHANNEL_OPEN)
+			err = tm_channel_give(c, give, opaque);
+	return err;
+}
+
+void tm_ring_server_resume(struct tm_ring_server *server)
+{
+	atomic_store(&server->is_paused, false);
+	tm_ring_server_wake(server);
+}
+
+int tm_ring_server_import(struct tm_ring_server *server, const void *record,
+			  size_t size,
+			  const int fds[TM_RING_RECORD_DESCRIPTORS])
+{
+	struct tm_channel *channel;
+	int err;
+
+	channel = tm_channel_arrive(server, record, size, fds, &err);
+	if (!channel)
+		return err;
+	tm_lock_acquire(&server->lock);
+	server->arriving = channel;
+	tm_lock_release(&server->lock);
+	wait_for_answer(server);
+	return server->import_error;
+}
+
 void tm_ring_server_close(struct tm_ring_server *server)
 {
 	if (!server)
@@ -530,6 +680,7 @@ void tm_ring_server_close(struct tm_ring_server *server)
 		close(listener->fd);
 		free(listener);
 	}
+	sem_destroy(&server->answered);
 	free(server->polled);
 	close(server->wake_fd);
 	free(server);

@@ -115,7 +115,7 @@ static int query_freeable_mib(struct tmem_xen *xen)
 	return err ? err : (int)clamp((int64_t)(stats.freeable_bytes >> 20));
 }
 
-/* --- client and pools ------------------------------------------------------ */
+/* --- client and pools ----------------------------------------------------- */
 
 static int get_client_info(struct tmem_xen *xen,
 			   const struct tmem_xen_sysctl *op)
@@ -269,7 +269,7 @@ static int set_pools(struct tmem_xen *xen, const struct tmem_xen_sysctl *op)
 	return count;
 }
 
-/* --- authorisation --------------------------------------------------------- */
+/* --- authorisation -------------------------------------------------------- */
 
 static int set_auth(struct tmem_xen_domain *domain,
 		    const struct tmem_xen_pool_info *info)
@@ -320,7 +320,7 @@ static int set_auths(struct tmem_xen *xen, const struct tmem_xen_sysctl *op)
 	return count;
 }
 
-/* --- all of them ----------------------------------------------------------- */
+/* --- all of them ---------------------------------------------------------- */
 
 static int list(struct tmem_xen *xen, const struct tmem_xen_sysctl *op)
 {

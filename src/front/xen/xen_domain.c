@@ -22,7 +22,7 @@
 #include "guest_memory.h"
 #include "xen_front.h"
 
-/* --- the front end --------------------------------------------------------- */
+/* --- the front end -------------------------------------------------------- */
 
 void tmem_xen_config_init(struct tmem_xen_config *config)
 {
@@ -67,7 +67,7 @@ void tmem_xen_close(struct tmem_xen *xen)
 	free(xen);
 }
 
-/* --- clients --------------------------------------------------------------- */
+/* --- clients -------------------------------------------------------------- */
 
 /* The room that persistent pages have, as the store's cap. */
 static void apply_pages(struct tmem_xen_domain *domain)
@@ -130,7 +130,7 @@ int tm_xen_client_make(struct tmem_xen_domain *domain)
 	return 0;
 }
 
-/* --- domains --------------------------------------------------------------- */
+/* --- domains -------------------------------------------------------------- */
 
 void tmem_xen_domain_config_init(struct tmem_xen_domain_config *config)
 {

@@ -46,8 +46,8 @@ enum tm_xen_count {
 	TM_XEN_COUNTS
 };
 
-/* A slot of its own; or one that leads nowhere, although the store has a pool of
- * that number, which an alias leads to. */
+/* A slot of its own; or one that leads nowhere, although the store has a pool
+ * of that number, which an alias leads to. */
 #define TM_XEN_NO_ALIAS (-1)
 #define TM_XEN_HIDDEN (-2)
 

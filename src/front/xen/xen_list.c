@@ -73,7 +73,7 @@ static void end_line(struct list *list)
 	list->length = 0;
 }
 
-/* --- pools ----------------------------------------------------------------- */
+/* --- pools ---------------------------------------------------------------- */
 
 struct pool_sum {
 	uint64_t counts[TM_XEN_COUNTS];
@@ -172,7 +172,7 @@ static void list_shared(struct list *list, int at)
 	end_line(list);
 }
 
-/* --- clients --------------------------------------------------------------- */
+/* --- clients -------------------------------------------------------------- */
 
 static uint64_t ephemeral_pages(struct tmem_xen_domain *domain)
 {
@@ -234,7 +234,7 @@ static void list_client(struct list *list, struct tmem_xen_domain *domain)
 		list_pool(list, domain, slot);
 }
 
-/* --- the whole ------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------ */
 
 static void list_global(struct list *list) TM_REQUIRES(list->xen->lock)
 {

@@ -92,7 +92,7 @@ static int copy_out(struct tm_xen_call *call, const void *page)
 	return -EFAULT;
 }
 
-/* --- put ------------------------------------------------------------------- */
+/* --- put ------------------------------------------------------------------ */
 
 /* There is nothing to put: then nothing may be left of the old page either. */
 static int put_without_page(struct tm_xen_call *call)
@@ -177,7 +177,7 @@ int tm_xen_put(struct tm_xen_call *call)
 			    put_refused(call, result);
 }
 
-/* --- get ------------------------------------------------------------------- */
+/* --- get ------------------------------------------------------------------ */
 
 static int get_missed(struct tm_xen_call *call)
 {
@@ -232,7 +232,7 @@ int tm_xen_get(struct tm_xen_call *call)
 	return tm_xen_answer(call, result);
 }
 
-/* --- flush ----------------------------------------------------------------- */
+/* --- flush ---------------------------------------------------------------- */
 
 static int flushed(struct tm_xen_call *call, int result,
 		   enum tm_xen_count all, enum tm_xen_count found)

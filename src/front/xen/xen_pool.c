@@ -36,7 +36,7 @@ static bool uuid_names_a_pool(const struct tmem_uuid *uuid)
 	       (uuid->word[0] || uuid->word[1]);
 }
 
-/* --- global slots ---------------------------------------------------------- */
+/* --- global slots --------------------------------------------------------- */
 
 int tm_xen_shared_find(struct tmem_xen *xen, const struct tmem_uuid *uuid)
 {
@@ -104,7 +104,7 @@ void tm_xen_pools_forget(struct tmem_xen_domain *domain)
 		leave_shared(domain, slot);
 }
 
-/* --- making ---------------------------------------------------------------- */
+/* --- making --------------------------------------------------------------- */
 
 static bool has_aliases(const struct tmem_xen_domain *domain)
 {
@@ -307,7 +307,7 @@ int tm_xen_pool_create_at(struct tmem_xen_domain *domain, uint32_t slot,
 		create(domain, (int)slot, store_flags(flags), uuid, false));
 }
 
-/* --- ending ---------------------------------------------------------------- */
+/* --- ending --------------------------------------------------------------- */
 
 /* Another slot that leads to the store's pool @id, or -1. */
 static int other_slot(const struct tmem_xen_domain *domain, int id)
