@@ -24,6 +24,9 @@ struct tm_control_host {
 	struct tmem_store *store;
 	struct tm_registry *registry;
 	struct tmem_xen *xen;	/* NULL: no raw list */
+	/* How long a request that is no stream may take, from connect to the
+	 * end of its answer. 0: a minute. */
+	uint32_t request_ms;
 	void *opaque;		/* of the functions */
 	/* A new limit as a person writes it ("2G", "auto,max=8G"). 0, or a
 	 * negative errno after one sentence in @error. NULL: sizes only, given

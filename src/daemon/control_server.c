@@ -3,13 +3,12 @@
  * The control socket's server: libmicrohttpd around control_request.c.
  *
  * A thread for each connection, while it lasts: a save that takes minutes, or
- * a peer that reads slowly, holds up nobody else, and an idle server is one
- * thread asleep in poll() without a time-out. One request for each connection.
+ * a peer that reads slowly, holds up nobody else, and an idle server is threads
+ * asleep in poll() without a time-out. One request for each connection.
  *
- * Bounds: CONNECTIONS_MAX connections, later ones wait in the socket's queue;
- * HEADER_BYTES of headers; IDLE_S without a byte moving, STREAM_IDLE_S in a
+ * Bounds: CONNECTIONS_MAX connections, later ones are closed; HEADER_BYTES of headers; IDLE_S without a byte moving, STREAM_IDLE_S in a
  * stream. A peer that moves a byte now and then could still hold its connection
- * for ever: so a request that is no stream has TOTAL_MS from connect to the last
+ * for ever: so a request that is no stream has TOTAL_MS (or what the host says) from connect to the last
  * byte of its answer, after which its socket is shut down. That is the work of
  * one more thread, asleep unless there are connections.
  *
@@ -38,7 +37,7 @@
 #include "clock.h"
 #include "control_request.h"
 
-#define CONNECTIONS_MAX 16
+#define CONNECTIONS_MAX 64
 #define HEADER_BYTES (32 << 10)
 #define STACK_BYTES (256 << 10)
 #define STREAM_BLOCK_BYTES (256 << 10)
@@ -58,7 +57,7 @@ struct tm_control_server {
 	const struct tm_route *routes;
 	bool is_private;
 	struct MHD_Daemon *http;
-	int wake_fd;
+	int wake_fd;	/* there are new deadlines */
 	pthread_t deadline_thread;
 	/* guarded by lock; some more than the library lets in at once, for
 	 * those that it has not cleaned up yet */
@@ -123,6 +122,13 @@ static void *watch_deadlines(void *opaque)
 	return NULL;
 }
 
+static uint32_t request_ms(const struct tm_control_server *server)
+{
+	uint32_t asked_ms = server->control->host.request_ms;
+
+	return asked_ms ? asked_ms : TOTAL_MS;
+}
+
 static struct connection *add_connection(struct tm_control_server *server,
 					 int fd)
 {
@@ -136,7 +142,7 @@ static struct connection *add_connection(struct tm_control_server *server,
 		*added = (struct connection){
 			.fd = fd,
 			.is_used = true,
-			.until_ms = now_ms() + TOTAL_MS,
+			.until_ms = now_ms() + request_ms(server),
 		};
 	tm_lock_release(&server->lock);
 	wake(server);
@@ -316,18 +322,51 @@ static void answer_early(struct MHD_Connection *connection,
 		return;	/* it is gone, and will not be missed */
 }
 
-static bool may_enter(const struct tm_control_server *server,
-		      struct MHD_Connection *connection)
+static struct ucred peer_of(struct MHD_Connection *connection)
 {
 	struct ucred peer = { .uid = (uid_t)-1 };
 	socklen_t size = sizeof(peer);
 
-	if (!server->is_private)
-		return true;
 	if (getsockopt(fd_of(connection), SOL_SOCKET, SO_PEERCRED, &peer,
 		       &size))
-		return false;
-	return !peer.uid || peer.uid == geteuid();
+		peer.uid = (uid_t)-1;
+	return peer;
+}
+
+static bool may_enter(const struct tm_control_server *server,
+		      struct MHD_Connection *connection)
+{
+	uid_t uid;
+
+	if (!server->is_private)
+		return true;
+	uid = peer_of(connection).uid;
+	return !uid || uid == geteuid();
+}
+
+/* Who changed what, and who was turned away; not who only looks. */
+static void log_request(const struct tm_control_server *server,
+			struct MHD_Connection *connection, const char *method,
+			const struct exchange *exchange)
+{
+	const struct tm_control_host *host = &server->control->host;
+	unsigned status = exchange->request->status;
+	struct ucred peer;
+	char text[256];
+
+	if (!host->log || !server->is_private ||
+	    (!strcmp(method, MHD_HTTP_METHOD_GET) &&
+	     status != MHD_HTTP_FORBIDDEN))
+		return;
+	peer = peer_of(connection);
+	snprintf(text, sizeof(text),
+		 "control: uid %ld, pid %ld: %.16s %.160s: %u", (long)peer.uid,
+		 (long)peer.pid, method, exchange->uri, status);
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
+			*c = '?';
+	host->log(host->opaque,
+		  status < 300 ? TMEM_LOG_INFO : TMEM_LOG_WARNING, text);
 }
 
 /* A body that says how long it is, and is too long: refused before it comes. */
@@ -384,36 +423,25 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
 					TM_CONTROL_BODY_MAX);
 		if (request->stream)
 			set_endless(server, connection);
-		return request->status ? respond(connection, request) : MHD_YES;
+		if (!request->status)
+			return MHD_YES;
+		log_request(server, connection, method, exchange);
+		return respond(connection, request);
 	}
 	if (*size) {
 		tm_request_data(request, data, *size);
 		*size = 0;
 		if (!request->status)
 			return MHD_YES;
+		log_request(server, connection, method, exchange);
 		answer_early(connection, request);
 		return MHD_NO;
 	}
 	tm_request_end(request);
 	if (request->stream)
 		set_endless(server, connection);
+	log_request(server, connection, method, exchange);
 	return respond(connection, request);
-}
-
-__attribute__((format(printf, 2, 0))) static void
-log_http(void *opaque, const char *format, va_list args)
-{
-	struct tm_control_server *server = opaque;
-	const struct tm_control_host *host = &server->control->host;
-	char text[256];
-	size_t length;
-
-	if (!host->log)
-		return;
-	vsnprintf(text, sizeof(text), format, args);
-	length = strcspn(text, "\n");
-	text[length] = 0;
-	host->log(host->opaque, TMEM_LOG_DEBUG, text);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -424,10 +452,10 @@ static struct MHD_Daemon *start_http(struct tm_control_server *server,
 	return MHD_start_daemon(
 		MHD_USE_INTERNAL_POLLING_THREAD |
 			MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
-			MHD_USE_ITC | MHD_USE_ERROR_LOG,
-		0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER,
-		log_http, server, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+			MHD_USE_ITC,
+		0, NULL, NULL, handle, server, MHD_OPTION_LISTEN_SOCKET,
+		listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_MAX,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADER_BYTES,
 		MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
@@ -474,6 +502,7 @@ static void end_deadlines(struct tm_control_server *server)
 	pthread_join(server->deadline_thread, NULL);
 }
 
+
 int tm_control_server_open(struct tm_control *control,
 			   const struct tm_route *routes, int listen_fd,
 			   bool is_private, struct tm_control_server **out)
@@ -513,8 +542,8 @@ void tm_control_server_close(struct tm_control_server *server)
 {
 	if (!server)
 		return;
-	MHD_stop_daemon(server->http);
 	end_deadlines(server);
+	MHD_stop_daemon(server->http);
 	close(server->wake_fd);
 	free(server);
 }

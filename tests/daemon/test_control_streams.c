@@ -374,6 +374,86 @@ START_TEST(a_stream_that_waits_holds_up_nobody)
 }
 END_TEST
 
+static int connect_to(const struct fixture *f)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path, f->path);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address,
+				 sizeof(address)), 0);
+	return fd;
+}
+
+/* A header line that never ends, a byte now and then. */
+START_TEST(a_request_has_its_time)
+{
+	static const char head[] = "GET /plain HTTP/1.1\r\nHost: ";
+	struct pollfd waiting = { .events = POLLIN };
+	struct fixture f;
+	int bytes = 0;
+
+	open_fixture(&f, 0);
+	f.control.host.request_ms = 300;
+	waiting.fd = connect_to(&f);
+	ck_assert_int_eq(write(waiting.fd, head, sizeof(head) - 1),
+			 sizeof(head) - 1);
+	/* Until it is told to go: poll() sees the end as something to read. */
+	while (!poll(&waiting, 1, 20) && bytes++ < 1000)
+		if (send(waiting.fd, "x", 1, MSG_NOSIGNAL) < 0)
+			break;
+	ck_assert_int_lt(bytes, 1000);
+	close(waiting.fd);
+	close_fixture(&f);
+}
+END_TEST
+
+START_TEST(a_stream_takes_as_long_as_it_takes)
+{
+	struct fixture f;
+	pthread_t thread;
+
+	open_fixture(&f, MANY);
+	f.control.host.request_ms = 50;
+	atomic_store(&f.stage.is_blocked, true);
+	ck_assert_int_eq(pthread_create(&thread, NULL, download, &f), 0);
+	usleep(200000);
+	atomic_store(&f.stage.is_blocked, false);
+	sem_post(&f.stage.go_on);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(f.stage.got, MANY);
+	close_fixture(&f);
+}
+END_TEST
+
+/* As many as are let in at once, and more: they are cut, and make room. */
+START_TEST(who_never_asks_gives_way)
+{
+	struct tm_http_request plain = { .method = "GET", .path = "/plain" };
+	struct tm_http_answer answer;
+	struct fixture f;
+	int fds[100], err = -1;
+
+	open_fixture(&f, 0);
+	f.control.host.request_ms = 200;
+	for (int i = 0; i < 100; i++)
+		fds[i] = connect_to(&f);
+	plain.socket = f.path;
+	plain.timeout_s = 20;
+	for (int i = 0; i < 100 && err; i++) {
+		err = tm_http_call(&plain, &answer);
+		if (err)
+			usleep(50000);
+	}
+	ck_assert_int_eq(err, 0);
+	ck_assert_int_eq(answer.status, 200);
+	tm_http_free(&answer);
+	for (int i = 0; i < 100; i++)
+		close(fds[i]);
+	close_fixture(&f);
+}
+END_TEST
+
 int main(void)
 {
 	const int many = sizeof(sizes) / sizeof(sizes[0]);
@@ -390,6 +470,9 @@ int main(void)
 	tcase_add_test(tcase, an_upload_that_breaks_is_not_complete);
 	tcase_add_test(tcase, a_download_nobody_wants_is_not_complete);
 	tcase_add_test(tcase, a_stream_that_waits_holds_up_nobody);
+	tcase_add_test(tcase, a_request_has_its_time);
+	tcase_add_test(tcase, a_stream_takes_as_long_as_it_takes);
+	tcase_add_test(tcase, who_never_asks_gives_way);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
