@@ -84,9 +84,10 @@ static int explain_attach(struct tmem_restore *restore, int err)
 
 /* --- what the stream says ----------------------------------------------------- */
 
-static int make_pool(struct tmem_restore *restore,
+static int make_pool(void *opaque, struct tm_save_in *in,
 		     const struct tm_save_pool_info *pool)
 {
+	struct tmem_restore *restore = opaque;
 	bool is_shared = pool->flags & TMEM_POOL_SHARED;
 	int id = (int)pool->id;
 	int result = tmem_pool_create_at(restore->client, id, pool->flags,
@@ -96,7 +97,7 @@ static int make_pool(struct tmem_restore *restore,
 		result = tmem_pool_create_at(restore->client, id, 0, NULL);
 	if (result >= 0)
 		return 0;
-	return tm_save_in_fail(&restore->in, result,
+	return tm_save_in_fail(in, result,
 			       "pool %d of client \"%s\" cannot be made: %s",
 			       id, name_of(restore), strerror(-result));
 }
@@ -118,11 +119,7 @@ static int begin_client(void *opaque, struct tm_save_in *in)
 	if (!err && restore->config.prepare)
 		err = restore->config.prepare(restore->config.opaque,
 					      restore->client);
-	if (err)
-		return explain_attach(restore, err);
-	for (unsigned i = 0; i < in->client.pool_count && !err; i++)
-		err = make_pool(restore, &in->client.pools[i]);
-	return err;
+	return err ? explain_attach(restore, err) : 0;
 }
 
 static int put_page(void *opaque, struct tm_save_in *in,
@@ -190,12 +187,13 @@ static int mend_pools(void *opaque, struct tm_save_in *in)
 					  (int)in->client.pools[i].id);
 	for (unsigned i = 0; i < in->end.pool_count && !err; i++)
 		if (!has(&in->client, &in->end.pools[i]))
-			err = make_pool(restore, &in->end.pools[i]);
+			err = make_pool(restore, in, &in->end.pools[i]);
 	return err;
 }
 
 static const struct tm_save_in_ops ops = {
 	.client = begin_client,
+	.pool = make_pool,
 	.page = put_page,
 	.gone = drop_page,
 	.end = mend_pools,

@@ -103,22 +103,34 @@ void tm_save_out_finish(struct tm_save_out *out)
 	memcpy(out->buffer, &head, HEAD);
 }
 
+static void add_pool(struct tm_save_out *out,
+		     const struct tm_save_pool_info *from)
+{
+	struct tm_save_pool pool = {
+		.id = htole32(from->id),
+		.flags = htole32(from->flags),
+		.uuid = { htole64(from->uuid.word[0]),
+			  htole64(from->uuid.word[1]) },
+		.pages = htole64(from->pages),
+	};
+
+	append(out, &pool, sizeof(pool));
+	out->count++;
+}
+
 static void add_pools(struct tm_save_out *out,
 		      const struct tm_save_client_info *client)
 {
-	for (unsigned i = 0; i < client->pool_count; i++) {
-		const struct tm_save_pool_info *from = &client->pools[i];
-		struct tm_save_pool pool = {
-			.id = htole32(from->id),
-			.flags = htole32(from->flags),
-			.uuid = { htole64(from->uuid.word[0]),
-				  htole64(from->uuid.word[1]) },
-			.pages = htole64(from->pages),
-		};
+	for (unsigned i = 0; i < client->pool_count; i++)
+		add_pool(out, &client->pools[i]);
+	tm_save_out_finish(out);
+}
 
-		append(out, &pool, sizeof(pool));
-		out->count++;
-	}
+void tm_save_out_pool(struct tm_save_out *out,
+		      const struct tm_save_pool_info *pool)
+{
+	tm_save_out_begin(out, TM_SAVE_POOLS);
+	add_pool(out, pool);
 	tm_save_out_finish(out);
 }
 
@@ -284,9 +296,8 @@ static int read_pools(struct tm_save_in *in, struct cursor *cursor,
 	struct tm_save_pool pool;
 	const void *from;
 
-	if (count > TMEM_POOLS_MAX)
+	if (count > TMEM_POOLS_MAX - client->pool_count)
 		return damaged(in, "more pools than a client may have");
-	client->pool_count = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct tm_save_pool_info info;
 
@@ -320,6 +331,25 @@ static bool name_is_sound(const char *name)
 	return true;
 }
 
+/* Pools that the client has from here on. */
+static int announce(struct tm_save_in *in, struct cursor *cursor,
+		    uint32_t count)
+{
+	struct tm_save_client_info *client = &in->client;
+	unsigned i = client->pool_count;
+	int err = read_pools(in, cursor, count, client);
+
+	for (; i < client->pool_count && !err; i++) {
+		if (__builtin_add_overflow(in->pages_expected,
+					   client->pools[i].pages,
+					   &in->pages_expected))
+			in->pages_expected = UINT64_MAX;
+		if (in->ops && in->ops->pool)
+			err = in->ops->pool(in->opaque, in, &client->pools[i]);
+	}
+	return err;
+}
+
 static int read_client(struct tm_save_in *in, struct cursor *cursor,
 		       uint32_t count)
 {
@@ -346,16 +376,13 @@ static int read_client(struct tm_save_in *in, struct cursor *cursor,
 	if (in->client.cap_bytes &&
 	    in->client.reservation_bytes > in->client.cap_bytes)
 		return damaged(in, "a reservation above the cap");
-	err = read_pools(in, cursor, count, &in->client);
-	if (err)
-		return err;
-	for (unsigned i = 0; i < in->client.pool_count; i++)
-		if (__builtin_add_overflow(in->pages_expected,
-					   in->client.pools[i].pages,
-					   &in->pages_expected))
-			in->pages_expected = UINT64_MAX;
 	in->has_client = true;
-	return in->ops && in->ops->client ? in->ops->client(in->opaque, in) : 0;
+	if (in->ops && in->ops->client) {
+		err = in->ops->client(in->opaque, in);
+		if (err)
+			return err;
+	}
+	return announce(in, cursor, count);
 }
 
 static bool is_persistent(const struct tm_save_in *in, uint32_t id)
@@ -481,6 +508,8 @@ static int read_block(struct tm_save_in *in, const struct tm_save_block *head)
 	switch (type) {
 	case TM_SAVE_CLIENT:
 		return read_client(in, &cursor, count);
+	case TM_SAVE_POOLS:
+		return announce(in, &cursor, count);
 	case TM_SAVE_PAGES:
 		return read_records(in, &cursor, count, read_page);
 	case TM_SAVE_GONE:

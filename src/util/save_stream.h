@@ -4,7 +4,7 @@
  *
  * doc/save-format.md is the same for people. A stream is a hello and blocks:
  *
- *	CLIENT, { PAGES | GONE | IDLE }, END
+ *	CLIENT, { POOLS | PAGES | GONE | IDLE }, END
  *
  * The problem: a stream crosses disks and networks, and what it brings is
  * memory of a running guest, so half of it is worse than nothing. The idea:
@@ -51,10 +51,11 @@ static_assert(sizeof(struct tm_save_hello) == 32, "wire");
 
 enum tm_save_type {
 	TM_SAVE_CLIENT = 1,	/* struct tm_save_client, pools */
-	TM_SAVE_PAGES = 2,	/* struct tm_save_page, each with its data */
-	TM_SAVE_GONE = 3,	/* struct tm_save_page without data */
-	TM_SAVE_IDLE = 4,	/* nothing: all that was to be said is said */
-	TM_SAVE_END = 5,	/* struct tm_save_end, pools */
+	TM_SAVE_POOLS = 2,	/* pools that were not known at first */
+	TM_SAVE_PAGES = 3,	/* struct tm_save_page, each with its data */
+	TM_SAVE_GONE = 4,	/* struct tm_save_page without data */
+	TM_SAVE_IDLE = 5,	/* nothing: all that was to be said is said */
+	TM_SAVE_END = 6,	/* struct tm_save_end, pools */
 };
 
 /* The head of a block. */
@@ -153,6 +154,9 @@ void tm_save_out_close(struct tm_save_out *out);
 void tm_save_out_hello(struct tm_save_out *out, uint32_t flags);
 void tm_save_out_client(struct tm_save_out *out,
 			const struct tm_save_client_info *client);
+/* One pool more. */
+void tm_save_out_pool(struct tm_save_out *out,
+		      const struct tm_save_pool_info *pool);
 void tm_save_out_idle(struct tm_save_out *out);
 void tm_save_out_end(struct tm_save_out *out,
 		     const struct tm_save_client_info *client);
@@ -182,8 +186,11 @@ struct tm_save_in;
 /* Each answers 0, or a negative errno, with which the stream ends, after a
  * sentence in in->error. NULL: not wanted. */
 struct tm_save_in_ops {
-	/* The client, as it was when saving began: in->client. */
+	/* The client, as it was when saving began: in->client, without its
+	 * pools. */
 	int (*client)(void *opaque, struct tm_save_in *in);
+	int (*pool)(void *opaque, struct tm_save_in *in,
+		    const struct tm_save_pool_info *pool);
 	int (*page)(void *opaque, struct tm_save_in *in,
 		    const struct tmem_handle *handle, const void *page);
 	int (*gone)(void *opaque, struct tm_save_in *in,
