@@ -156,5 +156,8 @@ extern const struct tm_cli_verb tm_cli_shared_auth;
 extern const struct tm_cli_verb tm_cli_freeable;
 extern const struct tm_cli_verb tm_cli_flush;
 extern const struct tm_cli_verb tm_cli_destroy;
+extern const struct tm_cli_verb tm_cli_save;
+extern const struct tm_cli_verb tm_cli_restore;
+extern const struct tm_cli_verb tm_cli_migrate;
 
 #endif

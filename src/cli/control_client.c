@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "control_client.h"
-#include "http_client.h"
 #include "runtime_dir.h"
 
 /* Nothing that is asked for takes longer than freezing a busy client. */
@@ -111,8 +110,7 @@ void tm_cli_explain_call(const char *socket, int err)
 	}
 }
 
-/* "error" out of an answer, if that is what it is. */
-static void explain_status(const struct tm_http_answer *answer)
+void tm_cli_explain_status(const struct tm_http_answer *answer)
 {
 	json_t *json = json_loadb(answer->text, answer->size, 0, NULL);
 	char text[512];
@@ -126,36 +124,45 @@ static void explain_status(const struct tm_http_answer *answer)
 	json_decref(json);
 }
 
+int tm_cli_stream(const struct tm_cli_control *control,
+		  struct tm_http_request *request,
+		  struct tm_http_answer *answer)
+{
+	char place[128];
+	int err;
+
+	request->socket = tm_cli_control_socket(control, place, sizeof(place));
+	if (!request->socket) {
+		tm_cli_error("the control socket's path (TMEM_CONTROL, or "
+			     "below XDG_RUNTIME_DIR) is too long for a socket");
+		return -ENAMETOOLONG;
+	}
+	err = tm_http_call(request, answer);
+	if (err) {
+		if (err != -ECANCELED)
+			tm_cli_explain_call(request->socket, err);
+		return err;
+	}
+	if (answer->status == 200)
+		return 0;
+	tm_cli_explain_status(answer);
+	tm_http_free(answer);
+	return -EINVAL;
+}
+
 static int call(const struct tm_cli_control *control, const char *method,
 		const char *path, const char *body,
 		struct tm_http_answer *answer)
 {
-	char place[128];
 	struct tm_http_request request = {
-		.socket = tm_cli_control_socket(control, place, sizeof(place)),
 		.method = method,
 		.path = path,
 		.body = body,
 		.body_size = body ? strlen(body) : 0,
 		.timeout_s = TIMEOUT_S,
 	};
-	int err;
 
-	if (!request.socket) {
-		tm_cli_error("the control socket's path (TMEM_CONTROL, or "
-			     "below XDG_RUNTIME_DIR) is too long for a socket");
-		return -ENAMETOOLONG;
-	}
-	err = tm_http_call(&request, answer);
-	if (err) {
-		tm_cli_explain_call(request.socket, err);
-		return err;
-	}
-	if (answer->status == 200)
-		return 0;
-	explain_status(answer);
-	tm_http_free(answer);
-	return -EINVAL;
+	return tm_cli_stream(control, &request, answer);
 }
 
 json_t *tm_cli_ask(const struct tm_cli_control *control, const char *method,

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "cli.h"
+#include "http_client.h"
 
 /* A verb that has these options begins its target with this. */
 struct tm_cli_control {
@@ -53,6 +54,8 @@ const char *tm_cli_control_socket(const struct tm_cli_control *control,
 				  char *path, size_t size);
 /* What went wrong with a call, as a sentence that says what to do. */
 void tm_cli_explain_call(const char *socket, int err);
+/* The same for an answer that came: "error" out of it, if that is there. */
+void tm_cli_explain_status(const struct tm_http_answer *answer);
 
 /* Asks, and waits for the answer. @body (may be NULL) is given away. The JSON
  * that came, which the caller owns; NULL after a message. */
@@ -60,6 +63,13 @@ json_t *tm_cli_ask(const struct tm_cli_control *control, const char *method,
 		   const char *path, json_t *body);
 /* The same for text. */
 char *tm_cli_ask_text(const struct tm_cli_control *control, const char *path);
+
+/* A call of which one body is a stream; @request has all but the socket. A
+ * source or sink that has said what went wrong answers -ECANCELED. 0: status 200;
+ * negative: a message was printed. Any thread. */
+int tm_cli_stream(const struct tm_cli_control *control,
+		  struct tm_http_request *request,
+		  struct tm_http_answer *answer);
 
 /* Prints @json on one object's worth of lines. */
 void tm_cli_print_json(const json_t *json);

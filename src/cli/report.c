@@ -12,6 +12,7 @@
 #include "report.h"
 
 #define REFRESH_MS 100
+#define BAR_WIDTH 30
 
 static void add_cell(struct tm_report *report, char *text)
 {
@@ -103,6 +104,17 @@ void tm_progress_begin(struct tm_progress *progress, const char *what,
 	};
 }
 
+static void print_bar(uint64_t done, uint64_t total)
+{
+	char bar[BAR_WIDTH + 1];
+	double part = (double)done / (double)total;
+
+	for (int i = 0; i < BAR_WIDTH; i++)
+		bar[i] = i < (int)(part * BAR_WIDTH) ? '#' : ' ';
+	bar[BAR_WIDTH] = 0;
+	fprintf(stderr, "[%s] %3d%% ", bar, (int)(100 * part));
+}
+
 void tm_progress_at(struct tm_progress *progress, uint64_t done)
 {
 	uint64_t now_ms;
@@ -113,10 +125,13 @@ void tm_progress_at(struct tm_progress *progress, uint64_t done)
 	if (now_ms - progress->shown_ms < REFRESH_MS)
 		return;
 	progress->shown_ms = now_ms;
-	fprintf(stderr, "\r\033[K%s: %" PRIu64, progress->what, done);
+	fprintf(stderr, "\r\033[K%s: ", progress->what);
 	if (progress->total)
-		fprintf(stderr, " of %" PRIu64 " (%" PRIu64 "%%)",
-			progress->total, 100 * done / progress->total);
+		print_bar(done < progress->total ? done : progress->total,
+			  progress->total);
+	fprintf(stderr, "%" PRIu64, done);
+	if (progress->total)
+		fprintf(stderr, " of %" PRIu64, progress->total);
 	fflush(stderr);
 }
 

@@ -117,7 +117,7 @@ static struct tm_client *find_client(struct tm_store *store, const char *name)
 
 static int make_client(struct tm_store *store,
 		       const struct tmem_client_config *config,
-		       struct tm_client **out)
+		       uint64_t unfinished, struct tm_client **out)
 {
 	struct tm_client *client;
 	uint32_t slot;
@@ -130,6 +130,7 @@ static int make_client(struct tm_store *store,
 		return -ENOMEM;
 	}
 	client->record->call = 0;
+	client->record->unfinished = unfinished;
 	memset(client->record->name, 0, sizeof(client->record->name));
 	memcpy(client->record->name, config->name, strlen(config->name));
 	set_limits(client, config);
@@ -157,7 +158,7 @@ static int attach(struct tm_store *store,
 		set_limits(client, config);
 		err = 1;
 	} else {
-		err = make_client(store, config, &client);
+		err = make_client(store, config, 0, &client);
 		if (err)
 			return err;
 	}
@@ -167,7 +168,30 @@ static int attach(struct tm_store *store,
 	return err;
 }
 
-int tm_client_attach(struct tm_store *store,
+/* As attach(), to a client that must not be there yet. */
+static int begin(struct tm_store *store,
+		 const struct tmem_client_config *config,
+		 struct tm_client **out)
+{
+	int err;
+
+	if (find_client(store, config->name))
+		return -EEXIST;
+	err = check_limits(store, NULL, config);
+	if (!err)
+		err = make_client(store, config, TM_CLIENT_UNFINISHED, out);
+	if (err)
+		return err;
+	(*out)->is_attached = true;
+	sum_limits(store);
+	return 0;
+}
+
+typedef int attach_fn(struct tm_store *store,
+		      const struct tmem_client_config *config,
+		      struct tm_client **out);
+
+static int attach_by(attach_fn *function, struct tm_store *store,
 		     const struct tmem_client_config *config,
 		     struct tm_client **client)
 {
@@ -182,10 +206,29 @@ int tm_client_attach(struct tm_store *store,
 		return -EOWNERDEAD;
 	do {
 		tm_lock_acquire(&store->control);
-		result = attach(store, config, client);
+		result = function(store, config, client);
 		tm_lock_release(&store->control);
 	} while (result == -ENOMEM && attempts-- && tm_make_way(store));
 	return result;
+}
+
+int tm_client_attach(struct tm_store *store,
+		     const struct tmem_client_config *config,
+		     struct tm_client **client)
+{
+	return attach_by(attach, store, config, client);
+}
+
+int tm_client_begin(struct tm_store *store,
+		    const struct tmem_client_config *config,
+		    struct tm_client **client)
+{
+	return attach_by(begin, store, config, client);
+}
+
+void tm_client_finish(struct tm_client *client)
+{
+	atomic_store(&client->record->unfinished, 0);
 }
 
 /* A lower cap takes effect at once, on what may be taken. */

@@ -30,6 +30,12 @@ int tm_store_get_stats(struct tm_store *store, struct tmem_store_stats *stats);
 int tm_client_attach(struct tm_store *store,
 		     const struct tmem_client_config *config,
 		     struct tm_client **client);
+/* A client that is made bit by bit, pools and pages, and is ended by a reopening
+ * unless it was finished. As tm_client_attach(), or -EEXIST. */
+int tm_client_begin(struct tm_store *store,
+		    const struct tmem_client_config *config,
+		    struct tm_client **client);
+void tm_client_finish(struct tm_client *client);
 int tm_client_set(struct tm_client *client,
 		  const struct tmem_client_config *config);
 void tm_client_detach(struct tm_client *client);
@@ -49,6 +55,11 @@ int tm_store_walk_clients(struct tm_store *store, uint32_t *position,
 int tm_client_walk(struct tm_client *client, int pool, uint64_t *position,
 		   struct tmem_handle *handle, void *page);
 int tm_client_set_migrating(struct tm_client *client, bool migrating);
+/* Freezes and begins the log in one step, so that who is second learns nothing
+ * wrong about the first; @was_frozen goes to the end of it. As
+ * tm_client_set_migrating(). */
+int tm_client_begin_log(struct tm_client *client, bool *was_frozen);
+void tm_client_end_log(struct tm_client *client, bool is_frozen);
 int tm_client_next_invalidation(struct tm_client *client,
 				struct tmem_handle *handle);
 

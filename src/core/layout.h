@@ -135,6 +135,10 @@ static inline bool tm_high_is_sound(uint64_t word)
 	return (uint32_t)(word >> 32) == ~(uint32_t)word || !word;
 }
 
+/* In a client record: not all of it is there yet. No single flipped bit ends a
+ * client that is whole. */
+#define TM_CLIENT_UNFINISHED UINT64_C(0x687369666e696e75)
+
 struct tm_client_record {
 	_Atomic uint32_t state;
 	uint32_t weight;
@@ -143,7 +147,8 @@ struct tm_client_record {
 	uint64_t reservation_bytes;
 	uint64_t cap_bytes;
 	_Atomic uint64_t call;	/* see tm_call_make() */
-	uint64_t spare[3];
+	_Atomic uint64_t unfinished;
+	uint64_t spare[2];
 	char name[TMEM_CLIENT_NAME_MAX + 1];
 };
 static_assert(sizeof(struct tm_client_record) == 128, "layout");

@@ -147,6 +147,32 @@ int tm_client_set_migrating(struct tm_client *client, bool migrating)
 	return err;
 }
 
+int tm_client_begin_log(struct tm_client *client, bool *was_frozen)
+{
+	int err;
+
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
+	tm_lock_acquire(&client->store->control);
+	*was_frozen = client->is_frozen;
+	atomic_store(&client->is_frozen, true);
+	err = begin_log(client);
+	if (err)
+		atomic_store(&client->is_frozen, *was_frozen);
+	tm_lock_release(&client->store->control);
+	return err;
+}
+
+void tm_client_end_log(struct tm_client *client, bool is_frozen)
+{
+	if (!tm_is_alive(client->store))
+		return;
+	tm_lock_acquire(&client->store->control);
+	tm_log_end(client);
+	atomic_store(&client->is_frozen, is_frozen);
+	tm_lock_release(&client->store->control);
+}
+
 static void reap_all(struct tm_store *store)
 {
 	struct tm_context *context = tm_enter(store);

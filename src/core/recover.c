@@ -364,6 +364,21 @@ static void mend_table(struct recovery *r, struct tm_table *table,
 	}
 }
 
+/* Half a client is none: whoever brought it will not go on. */
+static void end_unfinished(struct recovery *r)
+{
+	struct tm_store *store = r->store;
+
+	for (uint32_t i = 1; i < r->clients_high; i++) {
+		struct tm_client_record *record =
+			tm_table_at(&store->client_table, i);
+
+		if (client_state(store, i) == TM_RECORD_LIVE &&
+		    record->unfinished == TM_CLIENT_UNFINISHED)
+			record->state = tm_record_word_dead(record->state);
+	}
+}
+
 /* From here on the arena is changed. */
 static void mend(struct recovery *r)
 {
@@ -372,6 +387,7 @@ static void mend(struct recovery *r)
 	mend_table(r, &store->client_table, r->clients_high, client_state);
 	mend_table(r, &store->pool_table, r->pools_high, pool_state);
 	mend_table(r, &store->object_table, r->objects_high, object_state);
+	end_unfinished(r);
 }
 
 static int link_clients(struct recovery *r)

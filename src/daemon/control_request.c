@@ -254,6 +254,7 @@ struct tm_request *tm_request_begin(struct tm_control *control,
 	if (!request || !path)
 		goto out_memory;
 	request->control = control;
+	request->peer_fd = -1;
 	if (uri[length]) {
 		request->query = strdup(uri + length + 1);
 		if (!request->query)

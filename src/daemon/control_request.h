@@ -78,6 +78,9 @@ struct tm_control {
 	struct tm_control_server *server;
 	/* One change at a time: limits are read, changed and written back. */
 	struct tm_lock set_lock;
+	/* Live saves, guarded by saves_lock; see control_stream.c. */
+	struct tm_lock saves_lock;
+	struct tm_live_save *saves;
 	/* set once, by tm_control_add_metrics_listener() */
 	struct tm_control_server *metrics;
 };
@@ -85,6 +88,8 @@ struct tm_control {
 struct tm_request {
 	struct tm_control *control;
 	const struct tm_route *route;	/* NULL: an answer is there already */
+	/* The peer's socket, to be watched for its hanging up; -1: none. */
+	int peer_fd;
 	char argument[TM_CONTROL_ARGUMENT_MAX + 1];
 	json_t *body;		/* an object; empty when there was no body */
 	char *query;		/* what followed '?', or NULL */
@@ -165,6 +170,15 @@ int tm_body_text(struct tm_request *request, const char *key,
 /* 0, or -EINVAL after an answer that names a field not in @known. */
 int tm_body_check(struct tm_request *request, const char *const *known,
 		  size_t count);
+
+/* --- control_stream.c ----------------------------------------------------- */
+
+void tm_stream_save(struct tm_request *request);
+void tm_stream_restore(struct tm_request *request);
+void tm_stream_migration(struct tm_request *request);
+void tm_stream_finish(struct tm_request *request);
+void tm_stream_hand_over(struct tm_request *request);
+void tm_stream_cancel(struct tm_request *request);
 
 /* --- control_server.c ----------------------------------------------------- */
 

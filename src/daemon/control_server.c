@@ -416,6 +416,7 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
 		exchange->request = request;
 		if (!request || !slot_of(connection))
 			return MHD_NO;
+		request->peer_fd = fd_of(connection);
 		if (!request->status && !request->route->is_upload &&
 		    is_too_long(connection))
 			tm_answer_error(request, 413,

@@ -73,23 +73,29 @@ static void limits_of(const struct tm_config_client *settings,
 }
 
 /* What the arena does not keep. */
-static void apply_settings(const struct tm_registry *registry,
-			   const struct tm_member *member,
-			   const struct tm_config_client *settings)
+static void apply_to_client(const struct tm_registry *registry,
+			    const char *name, struct tmem_client *client,
+			    const struct tm_config_client *settings)
 {
 	int err = 0;
 
 	if (!settings->compress)
-		err = tmem_client_set_compress(member->client, false);
+		err = tmem_client_set_compress(client, false);
 	else if (*settings->codec)
-		err = tmem_client_set_codec(member->client, settings->codec);
+		err = tmem_client_set_codec(client, settings->codec);
 	if (err)
 		say(registry, TMEM_LOG_ERROR,
-		    "client %s: its codec \"%s\" cannot be used: %s",
-		    member->name, settings->codec, strerror(-err));
+		    "client %s: its codec \"%s\" cannot be used: %s", name,
+		    settings->codec, strerror(-err));
 	for (size_t i = 0; i < settings->uuid_count; i++)
-		tmem_client_set_shared_auth(member->client,
-					    &settings->uuids[i], true);
+		tmem_client_set_shared_auth(client, &settings->uuids[i], true);
+}
+
+static void apply_settings(const struct tm_registry *registry,
+			   const struct tm_member *member,
+			   const struct tm_config_client *settings)
+{
+	apply_to_client(registry, member->name, member->client, settings);
 }
 
 static bool are_equal(const struct tm_config_client *a,
@@ -187,10 +193,9 @@ static int add_domain(struct tm_registry *registry, struct tm_member *member)
 	return tmem_xen_domain_create(registry->xen, &config, &member->domain);
 }
 
-/* Attaches to the client that @limits names, and lists it. */
-static int add_member(struct tm_registry *registry,
-		      const struct tmem_client_config *limits,
-		      struct tm_member **out)
+/* Lists a client that is attached already; on error it is still the caller's. */
+static int list_client(struct tm_registry *registry, struct tmem_client *client,
+		       struct tm_member **out)
 {
 	struct tmem_client_info info = { .struct_size = sizeof(info) };
 	struct tm_member *member = calloc(1, sizeof(*member));
@@ -198,26 +203,38 @@ static int add_member(struct tm_registry *registry,
 
 	if (!member || !make_room(registry))
 		goto out_free;
-	err = tmem_client_attach(registry->store, limits, &member->client);
-	if (err < 0)
-		goto out_free;
-	err = tmem_client_get_info(member->client, &info);
+	err = tmem_client_get_info(client, &info);
 	if (err)
-		goto out_detach;
+		goto out_free;
+	member->client = client;
 	member->number = info.number;
+	memcpy(member->name, info.name, sizeof(member->name));
 	err = add_domain(registry, member);
 	if (err)
-		goto out_detach;
-	strcpy(member->name, limits->name);
+		goto out_free;
 	member->references = 1;
 	insert(registry, member);
 	*out = member;
 	return 0;
 
-out_detach:
-	tmem_client_detach(member->client);
 out_free:
 	free(member);
+	return err;
+}
+
+/* Attaches to the client that @limits names, and lists it. */
+static int add_member(struct tm_registry *registry,
+		      const struct tmem_client_config *limits,
+		      struct tm_member **out)
+{
+	struct tmem_client *client;
+	int err = tmem_client_attach(registry->store, limits, &client);
+
+	if (err < 0)
+		return err;
+	err = list_client(registry, client, out);
+	if (err)
+		tmem_client_detach(client);
 	return err;
 }
 
@@ -454,6 +471,49 @@ void tm_registry_detach(struct tm_registry *registry, struct tm_member *member)
 	tm_lock_release(&registry->lock);
 	tm_registry_release(registry, member);
 	tell_changed(registry);
+}
+
+/* --- restored clients --------------------------------------------------------- */
+
+int tm_registry_prepare(struct tm_registry *registry, const char *name,
+			struct tmem_client *client)
+{
+	struct tm_config_client settings;
+
+	if (!tm_config_is_name(name))
+		return -EINVAL;
+	tm_registry_settings(registry, name, &settings);
+	apply_to_client(registry, name, client, &settings);
+	return 0;
+}
+
+/* As take_up(): the file's limits when it has some for this client. */
+int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client)
+{
+	const struct tm_config_client *settings;
+	struct tmem_client_config limits;
+	struct tm_member *member;
+	int err;
+
+	tm_lock_acquire(&registry->lock);
+	err = list_client(registry, client, &member);
+	if (!err) {
+		settings = tm_config_client(registry->config, member->name);
+		limits_of(settings, &limits);
+		if (*settings->name && tmem_client_set(client, &limits))
+			say(registry, TMEM_LOG_ERROR,
+			    "client %s: keeps the limits it came with: the "
+			    "configuration's do not fit the store",
+			    member->name);
+		set_linger(registry, member);
+		say(registry, TMEM_LOG_INFO,
+		    "client %s: restored (number %" PRIu32 ")", member->name,
+		    member->number);
+	}
+	tm_lock_release(&registry->lock);
+	if (!err)
+		tell_changed(registry);
+	return err;
 }
 
 struct tm_member *tm_registry_find(struct tm_registry *registry,

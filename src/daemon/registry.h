@@ -91,6 +91,14 @@ int tm_registry_attach(struct tm_registry *registry, const char *name,
 void tm_registry_detach(struct tm_registry *registry,
 			struct tm_member *member);
 
+/* A client that comes out of a stream: first, while it has no pools yet, what
+ * the configuration says of @name and its arena does not keep. -EINVAL: not a
+ * name. Then, when it is whole: takes it over, with the limits it has unless the
+ * configuration has some for it; on error it is still the caller's. */
+int tm_registry_prepare(struct tm_registry *registry, const char *name,
+			struct tmem_client *client);
+int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client);
+
 /* By number or name, held until tm_registry_release(); NULL: there is none. */
 struct tm_member *tm_registry_find(struct tm_registry *registry,
 				   const char *number_or_name);

@@ -246,9 +246,13 @@ void tmem_client_config_init(struct tmem_client_config *config)
 	*config = (struct tmem_client_config){ .struct_size = sizeof(*config) };
 }
 
-int tmem_client_attach(struct tmem_store *store,
-		       const struct tmem_client_config *config,
-		       struct tmem_client **out)
+typedef int attach_fn(struct tm_store *store,
+		      const struct tmem_client_config *config,
+		      struct tm_client **client);
+
+static int attach_by(attach_fn *function, struct tmem_store *store,
+		     const struct tmem_client_config *config,
+		     struct tmem_client **out)
 {
 	struct tmem_client_config known = { 0 };
 	struct tmem_client *client;
@@ -262,12 +266,26 @@ int tmem_client_attach(struct tmem_store *store,
 	if (!client)
 		return -ENOMEM;
 	client->port.ops = &embedded_ops;
-	result = tm_client_attach(store->core, &known, &client->core);
+	result = function(store->core, &known, &client->core);
 	if (result < 0)
 		free(client);
 	else
 		*out = client;
 	return result;
+}
+
+int tmem_client_attach(struct tmem_store *store,
+		       const struct tmem_client_config *config,
+		       struct tmem_client **client)
+{
+	return attach_by(tm_client_attach, store, config, client);
+}
+
+int tm_client_open_unfinished(struct tmem_store *store,
+			      const struct tmem_client_config *config,
+			      struct tmem_client **client)
+{
+	return attach_by(tm_client_begin, store, config, client);
 }
 
 int tmem_client_set(struct tmem_client *client,

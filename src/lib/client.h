@@ -15,6 +15,12 @@ struct tmem_client {
 	struct tm_client *core;	/* NULL: not in this process */
 };
 
+/* A client that is made bit by bit (see tm_client_begin()). As
+ * tmem_client_attach(). */
+int tm_client_open_unfinished(struct tmem_store *store,
+			      const struct tmem_client_config *config,
+			      struct tmem_client **client);
+
 static inline struct tmem_client *tm_client_of_port(struct tm_port *port)
 {
 	return (struct tmem_client *)port;

@@ -29,7 +29,7 @@ allowed()
 	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
 		src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
-	src/cli) echo src/util bench ;;
+	src/cli) echo src/abi src/util bench ;;
 	esac
 }
 

@@ -133,6 +133,40 @@ void tm_registry_detach(struct tm_registry *registry, struct tm_member *member)
 	pthread_mutex_unlock(&registry->lock);
 }
 
+int tm_registry_prepare(struct tm_registry *registry, const char *name,
+			struct tmem_client *client)
+{
+	(void)registry;
+	(void)client;
+	return *name ? 0 : -EINVAL;
+}
+
+int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client)
+{
+	struct tmem_client_info info = { .struct_size = sizeof(info) };
+	struct tm_member *member = calloc(1, sizeof(*member));
+	int err;
+
+	if (!member || registry->count == MEMBERS_MAX) {
+		free(member);
+		return -ENOMEM;
+	}
+	tmem_client_get_info(client, &info);
+	member->client = client;
+	member->number = info.number;
+	memcpy(member->name, info.name, sizeof(member->name));
+	err = make_domain(registry, member);
+	if (err) {
+		free(member);
+		return err;
+	}
+	member->references = 1;
+	pthread_mutex_lock(&registry->lock);
+	insert(registry, member);
+	pthread_mutex_unlock(&registry->lock);
+	return 0;
+}
+
 static bool is_called(const struct tm_member *member, const char *name)
 {
 	char number[16];
