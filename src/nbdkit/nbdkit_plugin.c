@@ -105,8 +105,7 @@ static int answer(const char *what, uint64_t offset, uint64_t count, int err)
 	return -1;
 }
 
-/* --- before serving
- * ------------------------------------------------------------ */
+/* --- before serving ------------------------------------------------ */
 
 static int config(const char *key, const char *value)
 {
@@ -160,8 +159,7 @@ static void dump_plugin(void)
 	tmem_plugins_close(plugins);
 }
 
-/* --- what a client is told
- * ------------------------------------------------------ */
+/* --- what a client is told ----------------------------------------- */
 
 static struct tm_disk *disk_of(void *handle)
 {
@@ -212,8 +210,7 @@ static int block_size(void *handle, uint32_t *minimum, uint32_t *preferred,
 	return 0;
 }
 
-/* --- requests
- * --------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------ */
 
 static int pread_bytes(void *handle, void *buffer, uint32_t count,
 		       uint64_t offset, uint32_t flags)
