@@ -16,13 +16,19 @@
  *
  * An arena with pages in it is therefore recovered twice at start.
  *
+ * nbdkit --swap locks all memory that there is and will be, between the two. A
+ * store reserves much more addresses than it will ever use memory, and all of
+ * it would be filled in at once: see lock_on_use().
+ *
  * No lock: one thread of nbdkit opens, and closes when requests have ended.
  */
 #include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -86,6 +92,10 @@ static int open_store(const struct tm_nbd_options *options,
 	config.arena = options->value[TM_NBD_arena];
 	if (options->dedup)
 		config.flags = TMEM_STORE_DEDUP | TMEM_STORE_DEDUP_PERSISTENT;
+	/* Nobody raises the limit of a running server; an arena file may be
+	 * opened with another one next time. */
+	if (!config.arena)
+		config.memory_max_bytes = options->memory_bytes;
 	config.log = log_line;
 	config.log_opaque = nbd;
 	return explain(nbd, "the store cannot be opened", NULL,
@@ -229,6 +239,29 @@ int tm_nbd_disk_try(const struct tm_nbd_options *options)
 	return 0;
 }
 
+/* Is memory of this process locked already? Before a store is open that is
+ * nbdkit's doing. */
+static bool is_locked(void)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "VmLck: %lu kB", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kib > 0;
+}
+
+/* What is locked stays so; what comes is locked when it is first used. */
+static void lock_on_use(void)
+{
+	if (is_locked() && mlockall(MCL_FUTURE | MCL_ONFAULT))
+		nbdkit_error("warning: memory cannot be locked on use: %m");
+}
+
 int tm_nbd_disk_open(const struct tm_nbd_options *options,
 		     struct tm_nbd_disk *nbd)
 {
@@ -245,6 +278,7 @@ int tm_nbd_disk_open(const struct tm_nbd_options *options,
 			return err;
 		nbd->is_backing_ours = true;
 	}
+	lock_on_use();
 	err = open_all(options, nbd);
 	nbd->is_quiet = false;
 	return err;
