@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # arena=: the disk survives kill -9 of its server. backing=: what memory refuses
-# is in a file, and a file of another disk is refused. image=: a cache in front
-# of an image, which has all that was written.
+# is in a file, and a file of another disk is refused.
 . "${abs_top_srcdir:?}/tests/nbdkit/nbdkit_common.sh"
 want nbdcopy libnbd-bin
 real_pages 12 >pages
@@ -55,25 +54,5 @@ wait "$server" 2>/dev/null
 serve size=32M memory=2M arena="$arena" backing=over
 must nbdcopy "$uri" back
 cmp -n "$bytes" pages back || complain "arena and file: other bytes"
-leave
-
-# --- a cache
-cp pages image
-truncate -s 16M image
-serve image=image memory=8M
-must nbdcopy "$uri" back
-cmp image back || complain "cache: other bytes"
-must nbdcopy "$uri" back
-cmp image back || complain "cache, again: other bytes"
-tac image | head -c 4M >other
-must nbdcopy other "$uri"
-cmp -n "$(stat -c %s other)" other image || complain "cache: the image has not what was written"
-must nbdcopy "$uri" back
-cmp image back || complain "cache, written: other bytes"
-leave
-chmod 400 image
-serve image=image memory=8M readonly=on
-must nbdcopy "$uri" back
-cmp image back || complain "cache, read-only: other bytes"
 leave
 finish
