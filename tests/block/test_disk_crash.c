@@ -437,6 +437,57 @@ START_TEST(death_at_every_step_loses_nothing_and_resurrects_nothing)
 }
 END_TEST
 
+/* Dies before another step, after so many of them. */
+static void die_after(uint64_t steps)
+{
+	atomic_store(&journal->die_before, atomic_load(&journal->step) + steps);
+}
+
+static _Noreturn void overwrite_and_die(struct world *world)
+{
+	open_world(world);
+	child_write(world, 0, 1, 1);
+	child_write(world, 0, 1, 2);
+	/* The third is put, the second not yet dropped. */
+	die_after(1);
+	child_write(world, 0, 1, 3);
+	_exit(7);
+}
+
+static _Noreturn void discard_and_die(struct world *world, uint64_t steps)
+{
+	open_world(world);
+	die_after(steps);
+	child_discard(world, 0, 1);
+	_exit(8);
+}
+
+/* What the first left behind must not come back in the middle of the second. */
+START_TEST(death_in_a_discard_after_a_death_in_a_write)
+{
+	struct world world;
+
+	journal = map_journal();
+	for (uint64_t steps = 0; steps < 2; steps++) {
+		pid_t child;
+
+		begin_world(&world, false);
+		child = fork();
+		if (!child)
+			overwrite_and_die(&world);
+		ck_assert(WIFSIGNALED(wait_for(child)));
+		atomic_store(&journal->blocks[0].acknowledged, 3);
+		child = fork();
+		if (!child)
+			discard_and_die(&world, steps);
+		ck_assert(WIFSIGNALED(wait_for(child)));
+		atomic_store(&journal->die_before, NEVER);
+		check_world(&world);
+		end_world(&world);
+	}
+}
+END_TEST
+
 /* --- at any time ---------------------------------------------------------- */
 
 struct player {
@@ -533,6 +584,7 @@ int main(void)
 	tcase_add_loop_test(
 		tc, death_at_every_step_loses_nothing_and_resurrects_nothing, 0,
 		2);
+	tcase_add_test(tc, death_in_a_discard_after_a_death_in_a_write);
 	tcase_add_loop_test(
 		tc, death_at_any_time_loses_nothing_and_resurrects_nothing, 0,
 		2);
