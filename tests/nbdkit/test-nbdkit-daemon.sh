@@ -41,10 +41,17 @@ refused 'somebody is attached to this client' size=32M \
 	socket="$TMEM_SOCKET" name=disk1
 leave_disk
 
-# Another life of the server, in the background: the same disk.
+# Another life of the server: the same disk.
 serve_disk size=32M socket="$TMEM_SOCKET" name=disk1
 must nbdcopy "$uri" back
 cmp -n "$bytes" pages back || complain "another server: other bytes"
+
+# Many requests under way over the channel.
+if fio --enghelp=nbd >out 2>&1; then
+	must fio --name=pages --ioengine=nbd --uri="$uri" --verify=crc32c \
+		--verify_fatal=1 --buffer_compress_percentage=50 --iodepth=32 \
+		--rw=randrw --bsrange=512-64k --size=8M --offset=16M
+fi
 
 # kill -9 under load.
 cat >load.py <<'END'

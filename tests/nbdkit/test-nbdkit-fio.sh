@@ -25,4 +25,11 @@ for codec in lz4 none; do
 		--verify_backlog=32
 	leave
 done
+
+# Most of it in a file.
+serve size=48M memory=4M backing=over
+run --rw=randwrite --bsrange=512-64k --size=16M --verify_backlog=64
+run --rw=randrw --bs=4k --size=8M --numjobs=3 --offset_increment=8M \
+	--verify_backlog=32
+leave
 finish
