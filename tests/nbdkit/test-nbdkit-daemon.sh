@@ -113,4 +113,29 @@ tmemd
 must nbdcopy "$uri" back
 leave_disk
 end
+
+# Two servers in front of one image share its pages, when they may.
+rm -f "$arena"
+truncate -s 8M pages
+start --memory 64M --arena anonymous --boot tmem_shared_auth=1
+refused 'let into the shared pool' image=pages readonly=on share=base \
+	socket="$TMEM_SOCKET" name=one
+end
+start --memory 64M --arena anonymous --boot tmem_shared_auth=0
+for name in one two; do
+	serve_disk image=pages readonly=on share=base socket="$TMEM_SOCKET" \
+		name=$name
+	must nbdcopy --connections=1 "$uri" back
+	cmp pages back || complain "shared: other bytes"
+	eval "server_$name=\$server nbd_log_$name=\$nbd_log"
+done
+tmem list >list 2>&1
+awk '$1 == "two" { found = 1; if ($(NF - 1) != 2048) exit 1 }
+	END { exit !found }' list ||
+	complain "the second did not read what the first had put: $(cat list)"
+for name in one two; do
+	eval "server=\$server_$name nbd_log=\$nbd_log_$name"
+	leave_disk
+done
+end
 finish
