@@ -183,7 +183,9 @@ at 2 set --memory 128M
 in_the_midst()
 {
 	rm -f copied
-	at 1 migrate guest --to "$1" --stop "$2" >out 2>migrate-err &
+	# Not through a function: that would be a shell between it and us.
+	tmem --control "$scratch/c1/c" migrate guest --to "$1" --stop "$2" \
+		>out 2>migrate-err &
 	migration=$!
 	started="$started $migration"
 }
