@@ -141,6 +141,8 @@ static void check(const char *socket)
 		struct tmem_oid oid = oid_of(i);
 		int result = tmem_get(client, guest.pool, &oid, i, page, 0);
 
+		if (result < 0)
+			die("get", result);
 		fill(want, i);
 		missing += result != TMEM_GET_HIT && guest.is_there[i];
 		stale += result == TMEM_GET_HIT && !guest.is_there[i];
