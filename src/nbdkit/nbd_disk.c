@@ -292,6 +292,7 @@ void tm_nbd_disk_close(struct tm_nbd_disk *nbd)
 	tmem_store_close(nbd->store);
 	if (nbd->is_backing_ours)
 		unlink(nbd->backing);
+	nbd->is_backing_ours = false;
 	nbd->disk = NULL;
 	nbd->client = NULL;
 	nbd->store = NULL;

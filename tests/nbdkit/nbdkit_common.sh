@@ -81,10 +81,14 @@ serve()
 	server=$!
 	started="$started $server"
 	for i in $(seq 600); do
-		test -s "$socket.pid" && return 0
+		test -s "$socket.pid" && break
 		kill -0 "$server" 2>/dev/null || break
 		sleep 0.05
 	done
+	# It writes that before it opens the disk, and answers afterwards.
+	! command -v nbdinfo >/dev/null ||
+		timeout 60 nbdinfo --size "$uri" >/dev/null 2>&1
+	kill -0 "$server" 2>/dev/null && test -s "$socket.pid" && return 0
 	complain "nbdkit tmem $*: does not serve: $(cat "$log")"
 	finish
 }
