@@ -71,8 +71,7 @@ __attribute__((noreturn)) static void die(const char *what)
 	abort();
 }
 
-/* --- out
- * ---------------------------------------------------------------------- */
+/* --- out ----------------------------------------------------------------- */
 
 static void write_file(struct region *r, uint64_t n)
 {
@@ -100,8 +99,7 @@ static void evict_one(struct region *r)
 	r->evictions++;
 }
 
-/* --- in
- * ----------------------------------------------------------------------- */
+/* --- in ------------------------------------------------------------------ */
 
 static void fetch(struct region *r, uint64_t n)
 {
@@ -192,8 +190,7 @@ static void *serve(void *argument)
 	}
 }
 
-/* --- making one
- * --------------------------------------------------------------- */
+/* --- making one ---------------------------------------------------------- */
 
 /* As much as this system and this user may have. */
 static int open_userfaultfd(void)

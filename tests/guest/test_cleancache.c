@@ -7,8 +7,7 @@
 
 #include "guest_rig.h"
 
-/* --- a back end that only counts ---------------------------------------------
- */
+/* --- a back end that only counts ----------------------------------------- */
 
 struct counter {
 	int calls[7];
@@ -85,8 +84,7 @@ static const struct tmem_cleancache_ops counting = {
 	.invalidate_fs = count_invalidate_fs,
 };
 
-/* --- pages
- * -------------------------------------------------------------------- */
+/* --- pages --------------------------------------------------------------- */
 
 START_TEST(c1_c2_private_get_takes_the_page_and_the_next_misses)
 {
@@ -277,8 +275,7 @@ START_TEST(mounts_beyond_the_pools_are_not_cached)
 }
 END_TEST
 
-/* --- keys
- * --------------------------------------------------------------------- */
+/* --- keys ---------------------------------------------------------------- */
 
 /* What encode_handle is to do is the file itself. */
 struct handle {
@@ -384,8 +381,7 @@ START_TEST(c7_handles_of_no_type_or_too_long_are_not_cached)
 }
 END_TEST
 
-/* --- back ends
- * ---------------------------------------------------------------- */
+/* --- back ends ----------------------------------------------------------- */
 
 START_TEST(c8_late_back_end_finds_every_mount_once)
 {

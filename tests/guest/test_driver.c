@@ -69,8 +69,7 @@ static void is_op(const struct tmem_xen_op *op, uint32_t cmd, int pool,
 	ck_assert_uint_eq(op->u.gen.len, 0);
 }
 
-/* --- calls
- * -------------------------------------------------------------------- */
+/* --- calls --------------------------------------------------------------- */
 
 START_TEST(swizzle_vectors)
 {
@@ -265,8 +264,7 @@ START_TEST(a_host_without_pools_refuses_all)
 }
 END_TEST
 
-/* --- what is on
- * --------------------------------------------------------------- */
+/* --- what is on ---------------------------------------------------------- */
 
 struct loaded {
 	struct linux_guest g;
@@ -472,8 +470,7 @@ START_TEST(a_cleancache_that_is_taken_is_no_error_beside_frontswap)
 }
 END_TEST
 
-/* --- transports
- * --------------------------------------------------------------- */
+/* --- transports ---------------------------------------------------------- */
 
 START_TEST(pages_may_have_any_address)
 {

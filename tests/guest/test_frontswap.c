@@ -10,8 +10,7 @@
 
 #define SLOTS 100
 
-/* --- a back end that does as it is told --------------------------------------
- */
+/* --- a back end that does as it is told ---------------------------------- */
 
 struct fake {
 	bool refuses; /* stores; and keeps what it had, as zswap did */
@@ -97,8 +96,7 @@ static int load(struct tmem_frontswap *swap, uint64_t offset, uint64_t number)
 	return guest_swap_load(swap, 0, offset, TM_PAGE_SAME, number);
 }
 
-/* --- pages
- * -------------------------------------------------------------------- */
+/* --- pages --------------------------------------------------------------- */
 
 START_TEST(f1_load_leaves_the_page)
 {
@@ -325,8 +323,7 @@ START_TEST(f7_pages_are_bits_are_what_the_back_end_has)
 }
 END_TEST
 
-/* --- shrinking
- * ---------------------------------------------------------------- */
+/* --- shrinking ----------------------------------------------------------- */
 
 struct vm {
 	struct tmem_frontswap *swap;
@@ -437,8 +434,7 @@ START_TEST(shrink_goes_by_what_can_be_committed_and_stops_when_told)
 }
 END_TEST
 
-/* --- limits and counters
- * ------------------------------------------------------ */
+/* --- limits and counters ------------------------------------------------- */
 
 START_TEST(f9_offset_beyond_32_bits_is_refused)
 {
@@ -528,8 +524,7 @@ START_TEST(bad_slots_and_types_are_refused)
 }
 END_TEST
 
-/* --- several back ends
- * -------------------------------------------------------- */
+/* --- several back ends --------------------------------------------------- */
 
 START_TEST(newest_back_end_is_asked_first_and_no_copy_is_left_behind)
 {
