@@ -664,7 +664,7 @@ int main(void)
 	EACH_WAY(size_is_a_limit_and_what_is_beyond_goes);
 	EACH_WAY(index_beyond_32_bits_is_for_the_local_store);
 	suite_add_tcase(suite, tcase);
-	tcase = tcase_create("dirty pages");
+	tcase = tcase_create("dirty");
 	EACH_WAY(dirty_pages_are_local_until_written_and_then_forwarded);
 	EACH_WAY(dirty_page_without_a_place_is_refused_and_nothing_older_found);
 	EACH_WAY(dirty_pages_keep_their_cookie);
