@@ -567,7 +567,8 @@ void tmem_hypercall_close(struct tmem_hypercall *hypercall);
  *	drive pages to
  * @use_selfballooning: what selfballoon_init is told
  * @use_selfshrinking: what selfballoon_init is told
- * @selfballoon_init: called last, when one of the two is on; or NULL
+ * @selfballoon_init: called last, when one of the two is on: 0, or negative:
+ *	not here, and both are off; or NULL: somebody else sees to it
  * @log: told in so many words what was enabled; or NULL
  * @opaque: passed to @log and @selfballoon_init
  */
@@ -581,8 +582,8 @@ struct tmem_driver_config {
 	bool use_frontswap;
 	bool use_selfballooning;
 	bool use_selfshrinking;
-	void (*selfballoon_init)(void *opaque, bool selfballooning,
-				 bool selfshrinking);
+	int (*selfballoon_init)(void *opaque, bool selfballooning,
+				bool selfshrinking);
 	void (*log)(void *opaque, enum tmem_log_level level, const char *text);
 	void *opaque;
 };

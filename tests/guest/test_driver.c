@@ -271,23 +271,17 @@ struct loaded {
 	uint32_t enabled;
 	int selfballoon_inits;
 	bool balloons, shrinks;
+	bool no_balloon;
 };
 
-static void selfballoon_init(void *opaque, bool balloons, bool shrinks)
+static int selfballoon_init(void *opaque, bool balloons, bool shrinks)
 {
 	struct loaded *l = opaque;
 
 	l->selfballoon_inits++;
 	l->balloons = balloons;
 	l->shrinks = shrinks;
-	if (balloons)
-		guest_log(opaque, TMEM_LOG_INFO,
-			  "xen_selfballoon: Initializing Xen selfballooning "
-			  "driver");
-	if (shrinks)
-		guest_log(opaque, TMEM_LOG_INFO,
-			  "xen_selfballoon: Initializing frontswap "
-			  "selfshrinking driver");
+	return l->no_balloon ? -ENODEV : 0;
 }
 
 /* What comes of a command line. */
@@ -387,6 +381,31 @@ START_TEST(it_says_so_in_this_order)
 	ck_assert_str_eq(l.g.line[0], lines[1]);
 	load_with(&l, TMEM_DRIVER_KERNEL, "", true, true);
 	ck_assert_uint_eq(l.g.lines, 0);
+}
+END_TEST
+
+/* dom0, or no balloon to drive. */
+START_TEST(without_a_balloon_nothing_balloons)
+{
+	struct tmem_driver_config config;
+	struct loaded l = { .no_balloon = true };
+	struct recorded t;
+
+	begin(&t);
+	tmem_driver_config_init(&config);
+	config.hypercall = &t.r.hypercall;
+	config.cleancache = t.g.cache;
+	config.frontswap = t.g.swap;
+	config.is_enabled = true;
+	config.selfballoon_init = selfballoon_init;
+	config.log = guest_log;
+	config.opaque = &l;
+	ck_assert_int_eq(tmem_driver_open(&config, &t.g.driver), 0);
+	ck_assert_int_eq(l.selfballoon_inits, 1);
+	ck_assert_uint_eq(tmem_driver_enabled(t.g.driver),
+			  TMEM_DRIVER_FRONTSWAP | TMEM_DRIVER_CLEANCACHE);
+	ck_assert_uint_eq(l.g.lines, 2);
+	end(&t);
 }
 END_TEST
 
@@ -562,6 +581,7 @@ int main(void)
 	tcase = tcase_create("enabling");
 	tcase_add_test(tcase, enabling_rules);
 	tcase_add_test(tcase, it_says_so_in_this_order);
+	tcase_add_test(tcase, without_a_balloon_nothing_balloons);
 	tcase_add_test(tcase, words_that_are_none_change_nothing);
 	EACH_WAY(without_swap_cleancache_alone_helps);
 	tcase_add_test(tcase,

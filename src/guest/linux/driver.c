@@ -282,8 +282,20 @@ static void init_selfballooning(struct tmem_driver *driver,
 	bool balloons = driver->enabled & TMEM_DRIVER_SELFBALLOONING;
 	bool shrinks = driver->enabled & TMEM_DRIVER_SELFSHRINKING;
 
-	if (config->selfballoon_init && (balloons || shrinks))
-		config->selfballoon_init(config->opaque, balloons, shrinks);
+	if (!config->selfballoon_init || (!balloons && !shrinks))
+		return;
+	if (config->selfballoon_init(config->opaque, balloons, shrinks)) {
+		driver->enabled &= ~(TMEM_DRIVER_SELFBALLOONING |
+				     TMEM_DRIVER_SELFSHRINKING);
+		return;
+	}
+	if (balloons)
+		say(config, TMEM_LOG_INFO,
+		    "xen_selfballoon: Initializing Xen selfballooning driver");
+	if (shrinks)
+		say(config, TMEM_LOG_INFO,
+		    "xen_selfballoon: Initializing frontswap selfshrinking "
+		    "driver");
 }
 
 static int enable(struct tmem_driver *driver,
