@@ -5,6 +5,8 @@
  */
 #include <config.h>
 
+#include <pthread.h>
+
 #include "guest_rig.h"
 
 /* --- a back end that only counts ----------------------------------------- */
@@ -529,6 +531,60 @@ START_TEST(nonsense_is_refused)
 }
 END_TEST
 
+/* --- threads ------------------------------------------------------------- */
+
+#define MOUNTS 200
+
+struct mounter {
+	struct linux_guest *g;
+	unsigned cached;
+};
+
+/* Each with a file system of its own; pages are right or missing. */
+static void *mount_and_use(void *argument)
+{
+	struct mounter *m = argument;
+
+	for (uint64_t i = 0; i < MOUNTS; i++) {
+		struct tmem_cleancache_fs *fs = guest_mount(m->g, NULL);
+
+		guest_cache_put(fs, i, 0, i);
+		m->cached += guest_cache_get(fs, i, 0, i) == TMEM_GET_HIT;
+		tmem_cleancache_unmount(fs);
+	}
+	return NULL;
+}
+
+START_TEST(back_end_may_come_while_file_systems_do)
+{
+	struct tmem_cleancache_counts n;
+	struct mounter mounters[3];
+	pthread_t threads[3];
+	struct linux_guest g;
+	uint64_t cached = 0;
+
+	guest_boot(&g, _i, 16 * TM_MIB);
+	for (int i = 0; i < 3; i++) {
+		mounters[i] = (struct mounter){ &g, 0 };
+		ck_assert_int_eq(pthread_create(&threads[i], NULL,
+						mount_and_use, &mounters[i]),
+				 0);
+	}
+	guest_load_driver(&g);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		cached += mounters[i].cached;
+	}
+	n = guest_cache_counts(g.cache);
+	ck_assert_uint_eq(n.succ_gets, cached);
+	/* Between back end and pool a file system does not count. */
+	ck_assert_uint_le(n.puts, 3 * MOUNTS);
+	ck_assert_uint_le(n.succ_gets + n.failed_gets, 3 * MOUNTS);
+	ck_assert_uint_ge(n.puts + 3, 3 * MOUNTS);
+	linux_guest_end(&g);
+}
+END_TEST
+
 #define EACH_WAY(test) tcase_add_loop_test(tcase, test, 0, GUEST_WAYS)
 
 int main(void)
@@ -558,6 +614,9 @@ int main(void)
 	tcase_add_test(tcase, blocks_that_are_not_pages_are_not_cached);
 	EACH_WAY(c9_counters);
 	tcase_add_test(tcase, nonsense_is_refused);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("threads");
+	EACH_WAY(back_end_may_come_while_file_systems_do);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }

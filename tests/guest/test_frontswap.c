@@ -6,6 +6,8 @@
  */
 #include <config.h>
 
+#include <pthread.h>
+
 #include "guest_rig.h"
 
 #define SLOTS 100
@@ -570,6 +572,60 @@ START_TEST(late_back_end_is_told_of_each_device_once)
 }
 END_TEST
 
+/* --- threads ------------------------------------------------------------- */
+
+struct swapper {
+	struct tmem_frontswap *swap;
+	uint64_t number;
+};
+
+/* Every third slot is its own: words of the map are everybody's. */
+static void *swap_slots(void *argument)
+{
+	struct swapper *s = argument;
+	uint64_t state = tm_test_seed() + s->number;
+
+	for (int i = 0; i < 4000; i++) {
+		uint64_t r = tm_test_random(&state);
+		uint64_t at = (r >> 8) % 33 * 3 + s->number;
+
+		if (r & 1)
+			guest_swap_store(s->swap, 0, at, TM_PAGE_SAME, at);
+		else if (r & 2)
+			ck_assert_int_ge(guest_swap_load(s->swap, 0, at,
+							 TM_PAGE_SAME, at),
+					 0);
+		else
+			tmem_frontswap_invalidate_page(s->swap, 0, at);
+	}
+	return NULL;
+}
+
+START_TEST(f7_pages_are_bits_for_several_threads_too)
+{
+	struct swapper swappers[3];
+	pthread_t threads[3];
+	struct linux_guest g;
+	uint64_t bits = 0;
+
+	linux_guest_begin(&g, _i);
+	tmem_frontswap_swapon(g.swap, 0, SLOTS);
+	for (uint64_t i = 0; i < 3; i++) {
+		swappers[i] = (struct swapper){ g.swap, i };
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, swap_slots,
+						&swappers[i]),
+				 0);
+	}
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	for (uint64_t i = 0; i < SLOTS; i++)
+		bits += (uint64_t)tmem_frontswap_is_stored(g.swap, 0, i);
+	ck_assert_uint_eq(tmem_frontswap_pages(g.swap, 0), bits);
+	ck_assert_uint_eq(guest_pages_stored(&g), bits);
+	linux_guest_end(&g);
+}
+END_TEST
+
 #define EACH_WAY(test) tcase_add_loop_test(tcase, test, 0, GUEST_WAYS)
 
 int main(void)
@@ -603,6 +659,9 @@ int main(void)
 		tcase,
 		newest_back_end_is_asked_first_and_no_copy_is_left_behind);
 	tcase_add_test(tcase, late_back_end_is_told_of_each_device_once);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("threads");
+	EACH_WAY(f7_pages_are_bits_for_several_threads_too);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
