@@ -277,6 +277,54 @@ START_TEST(mounts_beyond_the_pools_are_not_cached)
 }
 END_TEST
 
+#define INODES 4
+#define INDICES 16
+
+/* What the disk has is what may be found: any sequence of calls, a store that
+ * evicts, and the disk beside it. */
+START_TEST(any_sequence_of_calls_finds_what_the_disk_has_or_nothing)
+{
+	uint64_t state = tm_test_seed(), next = 0;
+	uint64_t disk[INODES][INDICES] = { 0 };
+	struct linux_guest g;
+	struct tmem_cleancache_fs *fs;
+
+	linux_guest_begin(&g, _i);
+	fs = guest_mount(&g, NULL);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t r = tm_test_random(&state);
+		uint64_t inode = r >> 8 & (INODES - 1);
+		uint64_t index = r >> 12 & (INDICES - 1);
+		const struct tmem_cleancache_file file = guest_file(inode);
+
+		if (r % 256 == 0) {
+			tmem_cleancache_unmount(fs);
+			fs = guest_mount(&g, NULL);
+		} else if (r % 256 == 1) {
+			tmem_store_evict(guest_store(&g), UINT64_MAX);
+		} else if (r % 256 < 4) {
+			for (uint64_t n = 0; n < INDICES; n++)
+				disk[inode][n] = ++next;
+			tmem_cleancache_invalidate_inode(fs, &file);
+		} else if (r & 128) {
+			guest_cache_get(fs, inode, index, disk[inode][index]);
+		} else if (r & 64) {
+			guest_cache_put(fs, inode, index, disk[inode][index]);
+		} else {
+			/* Written, and cleaned again, and dropped or not. */
+			disk[inode][index] = ++next;
+			if (r & 32)
+				tmem_cleancache_invalidate_page(fs, &file,
+								index);
+			else
+				guest_cache_put(fs, inode, index, next);
+		}
+	}
+	tmem_cleancache_unmount(fs);
+	linux_guest_end(&g);
+}
+END_TEST
+
 /* --- keys ---------------------------------------------------------------- */
 
 /* What encode_handle is to do is the file itself. */
@@ -601,6 +649,7 @@ int main(void)
 	EACH_WAY(put_truncate_get_misses);
 	EACH_WAY(removal_of_what_the_disk_does_not_have_invalidates);
 	EACH_WAY(mounts_beyond_the_pools_are_not_cached);
+	EACH_WAY(any_sequence_of_calls_finds_what_the_disk_has_or_nothing);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("keys");
 	tcase_add_test(tcase, c7_key_of_an_inode_is_its_number_and_zeros);

@@ -439,6 +439,135 @@ START_TEST(a_dirty_page_that_is_lost_is_an_error)
 }
 END_TEST
 
+/* --- any sequence of calls ---------------------------------------------- */
+
+#define MODEL_PAGES 40
+
+/* What a network file system knows of its file. */
+struct model {
+	struct tmem_fscache_cookie *cookie;
+	uint64_t number[MODEL_PAGES]; /* 0: nothing may be found */
+	bool is_dirty[MODEL_PAGES];
+	uint64_t size_pages;
+	unsigned version;
+	uint64_t next;
+};
+
+static void model_forget(struct model *m, uint64_t from)
+{
+	for (uint64_t i = from; i < MODEL_PAGES; i++) {
+		m->number[i] = 0;
+		m->is_dirty[i] = false;
+	}
+}
+
+static void model_read(struct net *n, struct model *m, uint64_t i)
+{
+	int err = net_read(m->cookie, i, m->number[i]);
+
+	(void)n;
+	if (i >= m->size_pages)
+		ck_assert_int_eq(err, -ENOBUFS);
+	else if (m->is_dirty[i])
+		ck_assert_int_eq(err, 0);
+	else if (err || !m->number[i])
+		ck_assert_int_eq(err, -ENODATA);
+}
+
+static void model_write(struct net *n, struct model *m, uint64_t i,
+			bool is_dirty)
+{
+	uint64_t number = ++m->next;
+	int err = is_dirty ? net_write_dirty(m->cookie, i, number)
+			   : net_write(m->cookie, i, number);
+
+	if (i >= m->size_pages) {
+		ck_assert_int_eq(err, -ENOBUFS);
+		return;
+	}
+	if (is_dirty)
+		ck_assert_int_eq(err, n->local->refuses ? -ENOBUFS : 0);
+	m->number[i] = err ? 0 : number;
+	m->is_dirty[i] = is_dirty && !err;
+}
+
+/* Relinquished and acquired again, as the same version or as the next one. */
+static void model_reopen(struct net *n, struct model *m, bool is_same)
+{
+	char version[16];
+
+	for (uint64_t i = 0; i < MODEL_PAGES; i++)
+		if (m->is_dirty[i]) {
+			tmem_fscache_written(m->cookie, i);
+			m->is_dirty[i] = false;
+		}
+	ck_assert_int_eq(tmem_fscache_relinquish(m->cookie, false), 0);
+	if (!is_same) {
+		m->version++;
+		model_forget(m, 0);
+	}
+	snprintf(version, sizeof(version), "%u", m->version);
+	m->cookie = must_acquire(n, "file", version);
+	tmem_fscache_set_size(m->cookie, m->size_pages * TMEM_PAGE_SIZE);
+}
+
+static void model_step(struct net *n, struct model *m, uint64_t r)
+{
+	uint64_t i = (r >> 8) % MODEL_PAGES;
+
+	n->local->refuses = (r >> 16) % 8 == 0;
+	switch (r % 64) {
+	case 0:
+		model_reopen(n, m, r & 64);
+		break;
+	case 1:
+		tmem_fscache_invalidate(m->cookie);
+		model_forget(m, 0);
+		break;
+	case 2:
+	case 3:
+		tmem_fscache_set_size(m->cookie, i * TMEM_PAGE_SIZE);
+		model_forget(m, i);
+		m->size_pages = i;
+		break;
+	case 4:
+		tmem_store_evict(guest_store(&n->g), UINT64_MAX);
+		break;
+	case 5:
+		tmem_fscache_set_size(m->cookie, MODEL_PAGES * TMEM_PAGE_SIZE);
+		m->size_pages = MODEL_PAGES;
+		break;
+	default:
+		if (r & 64)
+			model_read(n, m, i);
+		else if (r & 128)
+			model_write(n, m, i, r >> 20 & 1);
+		else {
+			tmem_fscache_written(m->cookie, i);
+			m->is_dirty[i] = false;
+		}
+	}
+}
+
+START_TEST(any_sequence_of_calls_finds_the_last_page_or_none)
+{
+	uint64_t state = tm_test_seed();
+
+	for (uint32_t store = TMEM_FSCACHE_LOCAL; store <= TMEM_FSCACHE_BOTH;
+	     store++) {
+		struct model m = { .size_pages = MODEL_PAGES, .version = 1 };
+		struct net n;
+
+		net_begin(&n, _i, store);
+		m.cookie = must_acquire(&n, "file", "1");
+		for (int i = 0; i < 5000; i++)
+			model_step(&n, &m, tm_test_random(&state));
+		tmem_fscache_relinquish(m.cookie, true);
+		net_end(&n);
+	}
+}
+END_TEST
+
 /* --- cookies ------------------------------------------------------------- */
 
 START_TEST(relinquished_pages_are_found_again_and_retired_ones_not)
@@ -669,6 +798,9 @@ int main(void)
 	EACH_WAY(dirty_page_without_a_place_is_refused_and_nothing_older_found);
 	EACH_WAY(dirty_pages_keep_their_cookie);
 	EACH_WAY(a_dirty_page_that_is_lost_is_an_error);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("any sequence");
+	EACH_WAY(any_sequence_of_calls_finds_the_last_page_or_none);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("cookies");
 	EACH_WAY(relinquished_pages_are_found_again_and_retired_ones_not);
