@@ -134,12 +134,13 @@ static void map_page(struct region *r, uint64_t n)
 		.len = PAGE,
 	};
 
-	while (ioctl(r->uffd, UFFDIO_COPY, &copy))
-		if (errno != EAGAIN)
-			die("UFFDIO_COPY");
+	/* First: whoever waits for the page may look at the counts next. */
 	r->queue[(r->queue_first + r->resident) % r->resident_max] = n;
 	r->place[n] = IN_MEMORY;
 	r->resident++;
+	while (ioctl(r->uffd, UFFDIO_COPY, &copy))
+		if (errno != EAGAIN)
+			die("UFFDIO_COPY");
 }
 
 static void wake(struct region *r, uint64_t n)
