@@ -31,6 +31,7 @@ allowed()
 	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
 		src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
+	src/nbdkit) echo src/block src/util ;;
 	src/cli) echo src/abi src/util bench ;;
 	esac
 }
