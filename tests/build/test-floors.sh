@@ -25,6 +25,8 @@ allowed()
 	src/lib) echo src/core src/plug src/abi src/util ;;
 	# Written over the public API, like anybody's.
 	src/front/xen) echo src/lib src/util ;;
+	src/front/vhost) echo src/block src/lib src/core src/plug src/abi \
+		src/util ;;
 	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
 	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
 		src/util ;;
