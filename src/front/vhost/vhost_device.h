@@ -88,6 +88,9 @@ __attribute__((format(printf, 3, 4))) void
 tm_vhost_say(struct tm_vhost_device *device, enum tmem_log_level level,
 	     const char *format, ...);
 
+/* Starts a thread that is sent no signals. */
+int tm_vhost_thread(pthread_t *thread, void *(*run)(void *), void *opaque);
+
 /* Nobody is connected any more: all is as it was at first. */
 void tm_vhost_device_reset(struct tm_vhost_device *device);
 

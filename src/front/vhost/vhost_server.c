@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -369,7 +368,6 @@ static void stop_workers(struct tm_vhost_device *device)
 static int start_threads(struct tm_vhost *door)
 {
 	struct tm_vhost_device *device = &door->device;
-	sigset_t all, before;
 	int err = 0;
 
 	device->workers =
@@ -378,13 +376,7 @@ static int start_threads(struct tm_vhost *door)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < device->worker_count && !err; i++)
 		err = tm_vhost_worker_start(device, i);
-	if (err)
-		return err;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = -pthread_create(&door->thread, NULL, run, door);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return err;
+	return err ? err : tm_vhost_thread(&door->thread, run, door);
 }
 
 int tm_vhost_open(const struct tm_vhost_config *config, struct tm_vhost **out)

@@ -295,6 +295,24 @@ void tm_vhost_worker_go_on(struct tm_vhost_worker *worker)
 	sem_post(&worker->go_on);
 }
 
+int tm_vhost_thread(pthread_t *thread, void *(*run_it)(void *), void *opaque)
+{
+	sigset_t set, before;
+	int err;
+
+	/* What comes from outside is for the program's own threads; a fault is
+	 * for who made it. */
+	sigfillset(&set);
+	sigdelset(&set, SIGBUS);
+	sigdelset(&set, SIGSEGV);
+	sigdelset(&set, SIGILL);
+	sigdelset(&set, SIGFPE);
+	pthread_sigmask(SIG_SETMASK, &set, &before);
+	err = pthread_create(thread, NULL, run_it, opaque);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -err;
+}
+
 static void free_worker(struct tm_vhost_worker *worker)
 {
 	if (worker->wake_fd >= 0)
@@ -307,7 +325,6 @@ static void free_worker(struct tm_vhost_worker *worker)
 int tm_vhost_worker_start(struct tm_vhost_device *device, uint32_t number)
 {
 	struct tm_vhost_worker *worker = calloc(1, sizeof(*worker));
-	sigset_t all, before;
 	int err;
 
 	if (!worker)
@@ -317,15 +334,12 @@ int tm_vhost_worker_start(struct tm_vhost_device *device, uint32_t number)
 	sem_init(&worker->parked, 0, 0);
 	sem_init(&worker->go_on, 0, 0);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	err = worker->wake_fd < 0 ? errno : 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = worker->wake_fd < 0 ? -errno : 0;
 	if (!err)
-		err = pthread_create(&worker->thread, NULL, run, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+		err = tm_vhost_thread(&worker->thread, run, worker);
 	if (err) {
 		free_worker(worker);
-		return -err;
+		return err;
 	}
 	device->workers[number] = worker;
 	return 0;
