@@ -29,7 +29,7 @@ allowed()
 	src/front/vhost) echo src/block src/lib src/core src/plug src/abi \
 		src/util ;;
 	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
-	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
+	src/daemon) echo src/front/ring src/front/vhost src/block src/lib src/core src/plug src/abi \
 		src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
 	src/cli) echo src/abi src/util bench ;;
