@@ -31,6 +31,11 @@
 #define SLOT_DATA 0x1000u
 #define SLOT_STATUS 0x800u
 #define FDS_MAX 64
+#define KNOWN_PROTOCOL                                                         \
+	(BIT(TM_VHOST_PROTOCOL_MQ) | BIT(TM_VHOST_PROTOCOL_REPLY_ACK) |        \
+	 BIT(TM_VHOST_PROTOCOL_CONFIG) |                                       \
+	 BIT(TM_VHOST_PROTOCOL_INFLIGHT_SHMFD) |                               \
+	 BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS))
 
 void peer_init(struct vhost_peer *peer)
 {
@@ -53,10 +58,8 @@ void peer_init(struct vhost_peer *peer)
 		BIT(TM_VIRTIO_BLK_F_FLUSH) | BIT(TM_VIRTIO_BLK_F_DISCARD) |
 		BIT(TM_VIRTIO_BLK_F_WRITE_ZEROES) |
 		BIT(TM_VIRTIO_BLK_F_BLK_SIZE) | BIT(TM_VIRTIO_BLK_F_MQ);
-	peer->protocol = BIT(TM_VHOST_PROTOCOL_MQ) |
-			 BIT(TM_VHOST_PROTOCOL_REPLY_ACK) |
-			 BIT(TM_VHOST_PROTOCOL_CONFIG) |
-			 BIT(TM_VHOST_PROTOCOL_INFLIGHT_SHMFD);
+	peer->protocol =
+		KNOWN_PROTOCOL & ~BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
 }
 
 static void close_fd(int *fd)
@@ -278,12 +281,20 @@ bool peer_is_dropped(struct vhost_peer *peer)
 	return got == -ECONNRESET;
 }
 
+bool peer_has_hung_up(struct vhost_peer *peer)
+{
+	char byte;
+
+	return recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 ||
+	       (errno != EAGAIN && errno != EINTR);
+}
+
 /* --- the steps of a set-up
  * ----------------------------------------------------------- */
 
 int peer_negotiate(struct vhost_peer *peer)
 {
-	uint64_t wanted = peer->protocol;
+	uint64_t wanted = peer->protocol & KNOWN_PROTOCOL;
 	int err = peer_get_number(peer, TM_VHOST_GET_FEATURES, &peer->offered);
 
 	if (err)
