@@ -221,8 +221,10 @@ static int answer_to(struct vhost_peer *peer, uint32_t request, void *payload,
 
 	if (got < 0)
 		return got;
+	/* Some say again that an answer is wanted. */
 	if (header.request != request ||
-	    header.flags != (TM_VHOST_VERSION | TM_VHOST_IS_REPLY) ||
+	    (header.flags & ~TM_VHOST_NEED_REPLY) !=
+		    (TM_VHOST_VERSION | TM_VHOST_IS_REPLY) ||
 	    (size_t)got != size_bytes)
 		return -EPROTO;
 	return 0;
@@ -320,8 +322,11 @@ int peer_negotiate(struct vhost_peer *peer)
 int peer_get_config(struct vhost_peer *peer,
 		    struct tm_virtio_blk_config *config)
 {
-	struct tm_vhost_config_space space = { .size_bytes = sizeof(*config) };
-	uint32_t size_bytes = TM_VHOST_CONFIG_HEADER + sizeof(*config);
+	/* No more than there is: some answer nothing else. */
+	const uint32_t bytes =
+		offsetof(struct tm_virtio_blk_config, zeroes_may_unmap) + 4;
+	struct tm_vhost_config_space space = { .size_bytes = bytes };
+	uint32_t size_bytes = TM_VHOST_CONFIG_HEADER + bytes;
 	int fd = -1;
 	int err = peer_send(peer, TM_VHOST_GET_CONFIG, 0, &space, size_bytes,
 			    NULL, 0);
@@ -330,7 +335,7 @@ int peer_get_config(struct vhost_peer *peer,
 		err = answer_to(peer, TM_VHOST_GET_CONFIG, &space, size_bytes,
 				&fd);
 	close_fd(&fd);
-	memcpy(config, space.bytes, sizeof(*config));
+	memcpy(config, space.bytes, bytes);
 	return err;
 }
 
