@@ -30,7 +30,7 @@ sub message
 my $region = pack 'Q4', 1 << 30, 1 << 20, 0x7f00 << 32, 0;
 my @requests = (
 	[ 'get-features', 1, 0, '' ],
-	[ 'set-features', 2, 0, pack 'Q', 0x170000000 ],
+	[ 'set-features', 2, 0, pack "Q", (1 << 32) + 0x70000000 ],
 	[ 'memory-table', 5, 2, pack('L2', 2, 0) . $region . $region ],
 	[ 'memory-table-short', 5, 2, pack('L2', 2, 0) . $region ],
 	[ 'vring-num', 8, 0, pack 'L2', 0, 256 ],

@@ -29,6 +29,13 @@ for words in 'regions that overlap' 'region that wraps' 'descriptors without end
 	grep -q "$words" log || complain "the log does not say \"$words\""
 done
 
+# The page has the same list.
+"$hostile" --list | sed 's/ .*//' >in-list
+sed -n 's/^=item B<\([a-z0-9-]*\)>$/\1/p' \
+	"$abs_top_srcdir/doc/vhost-user-hostile.pod" | grep -v '^--' >in-page
+diff in-list in-page >difference ||
+	complain "--list (<) and vhost-user-hostile.pod (>) differ: $(cat difference)"
+
 "$hostile" disk 2>err && complain "nobody is there, and that is all right"
 "$hostile" --nonsense 2>err
 test $? = 2 || complain "--nonsense is understood"
