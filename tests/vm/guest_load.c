@@ -10,7 +10,7 @@
  *
  *	verify	compare every page with what it must be
  *	change	write every fourth page anew
- *	out	send all of it to swap, and wait until it is there
+ *	out	send all of it to swap, but for one page in 256 at most
  *	free	give it back to the guest's kernel
  *	wait	read a line from standard input
  *
@@ -25,12 +25,13 @@
  * memory does: most are records with pointers, small numbers and names in
  * them, a quarter is text, one in sixteen is noise, one in sixteen is zeros.
  * lz4 makes a third of that. The first SHARED_MIB do not depend on SEED: they
- * are the same in every guest, page by page, and no two within one.
+ * are the same in every guest, page by page.
  *
  * Linked statically against libc alone, since nothing else is in there.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,7 +196,8 @@ static void change(struct load *load)
 		make_page(load, i, load->memory + i * PAGE);
 }
 
-/* Return: pages that are in memory still. */
+/* Return: 0, or how many pages are in memory still, if that is more than some
+ * that the kernel happens to hold on to. */
 static uint64_t send_out(const struct load *load)
 {
 	uint64_t bytes = load->page_count * PAGE;
@@ -210,12 +212,12 @@ static uint64_t send_out(const struct load *load)
 		here = 0;
 		for (uint64_t i = 0; i < load->page_count; i++)
 			here += is_here[i] & 1;
-		if (here == 0)
+		if (here <= load->page_count / 256)
 			break;
 		usleep(100000);
 	}
 	free(is_here);
-	return here;
+	return here <= load->page_count / 256 ? 0 : here;
 }
 
 static int64_t now_ms(void)
@@ -226,13 +228,22 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* As the scripts in a guest do it. */
+static bool await_line(void)
+{
+	char line[80];
+
+	printf("guest: awaits\n");
+	fflush(stdout);
+	return fgets(line, sizeof(line), stdin) != NULL;
+}
+
 /* Return: how many pages were wrong; -1: no such command. */
 static int64_t run(struct load *load, const char *command)
 {
 	int64_t start_ms = now_ms();
 	uint64_t wrong = 0;
 	uint64_t sum = 0;
-	char line[80];
 
 	if (strcmp(command, "fill") == 0)
 		fill(load);
@@ -245,7 +256,7 @@ static int64_t run(struct load *load, const char *command)
 	else if (strcmp(command, "free") == 0)
 		munmap(load->memory, load->page_count * PAGE);
 	else if (strcmp(command, "wait") == 0)
-		wrong = fgets(line, sizeof(line), stdin) == NULL;
+		wrong = !await_line();
 	else
 		return -1;
 	printf("guest-load: %s ", command);

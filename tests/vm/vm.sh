@@ -14,7 +14,7 @@
 . "${abs_top_srcdir:?}/tests/daemon/daemon_common.sh"
 vm_folder=$abs_top_builddir/tests/vm/guest
 vm_patience=${TMEM_GUEST_PATIENCE:-300}
-declare -A vm_process vm_in
+declare -A vm_process vm_in vm_told
 
 command -v qemu-system-x86_64 >/dev/null ||
 	skip "no QEMU (Debian: qemu-system-x86)"
@@ -51,6 +51,7 @@ vm_start()
 		-chardev stdio,id=console,signal=off -serial chardev:console \
 		"$@" <"$name.say" >"$name.console" 2>"$name.err" &
 	vm_process[$name]=$!
+	vm_told[$name]=0
 	started="$started $!"
 }
 
@@ -91,11 +92,27 @@ vm_tail()
 	cat "$1.err"
 }
 
-# vm_tell NAME WORD: lets it go on that awaits the word.
+# vm_awaits NAME: it has said so once more than it was told to go on.
+vm_awaits()
+{
+	local name=$1 until=$((SECONDS + vm_patience))
+	until test "$(grep -c '^guest: awaits' "$name.console")" -gt \
+		"${vm_told[$name]}"; do
+		if ! kill -0 "${vm_process[$name]}" 2>/dev/null ||
+			test $SECONDS -ge $until; then
+			complain "$name does not get that far: $(vm_tail "$name")"
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+# vm_tell NAME: lets it go on that waits for that.
 vm_tell()
 {
-	vm_says "$1" "guest: awaits $2" || return
-	echo "$2" >&"${vm_in[$1]}"
+	vm_awaits "$1" || return
+	vm_told[$1]=$((vm_told[$1] + 1))
+	echo >&"${vm_in[$1]}"
 }
 
 # vm_line NAME PATTERN: the last such line, without its end.
@@ -136,6 +153,60 @@ vm_ms()
 {
 	sed -n "s/^guest-load: $2 ok.* ms \([0-9]*\) .*/\1/p" "$1.console" |
 		awk '{ ms += $1 } END { print ms + 0 }'
+}
+
+# --- what serves their disks
+
+# A disk NAME is served at NAME.disk, by tmemd or by the reference,
+# qemu-storage-daemon with a plain file in memory.
+
+# swap_disk NAME SIZE [,KEY=VALUE...]: prints arguments for tmemd.
+swap_disk()
+{
+	echo "--vhost-user-blk" \
+		"name=$1,socket=$scratch/$1.disk,kind=swap,size=$2${3-}"
+}
+
+# What tmemd's pages take of the host's memory: the file has no other blocks.
+arena_bytes()
+{
+	echo $(($(stat -c %b "$arena") * 512))
+}
+
+reference_start()
+{
+	command -v qemu-storage-daemon >/dev/null ||
+		skip "no qemu-storage-daemon (Debian: qemu-utils)"
+	truncate -s "$2" "$arena_dir/$1"
+	qemu-storage-daemon \
+		--blockdev "driver=file,node-name=file,filename=$arena_dir/$1,discard=unmap" \
+		--export "type=vhost-user-blk,id=disk,addr.type=unix,addr.path=$scratch/$1.disk,node-name=file,writable=on" \
+		</dev/null 2>reference.err &
+	reference=$!
+	started="$started $reference"
+	within 30 test -S "$1.disk" ||
+		{ complain "qemu-storage-daemon: $(cat reference.err)"; finish; }
+}
+
+reference_bytes()
+{
+	echo $(($(stat -c %b "$arena_dir/$1") * 512))
+}
+
+# within SECONDS COMMAND...: tries it until it succeeds.
+within()
+{
+	local until=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		test $SECONDS -lt $until || return 1
+		sleep 0.1
+	done
+}
+
+is_below()
+{
+	test "$("$2")" -lt "$1"
 }
 
 # --- how guests are run here
