@@ -6,9 +6,9 @@
 #	demo-vm.sh [BUILD-FOLDER]
 #
 # Starts tmemd, boots two Linux guests that each work on three times the memory
-# they have, shows how that goes, a line a second, and ends with a table of what
-# was saved and verified. Status 77, after a line that says why, where guests
-# cannot be run. Everything it starts ends with it; nothing is left behind.
+# they have, shows how that goes (tmem top on a terminal, else a line a second),
+# and ends with a table of what was saved and verified. Status 77, after a line
+# that says why, where guests cannot be run. Everything it starts ends with it; nothing is left behind.
 top=$(cd "$(dirname "$0")/../.." && pwd)
 export abs_top_srcdir=$top abs_top_builddir=${1:-$top/build}
 export PATH=$abs_top_builddir:$PATH
@@ -86,12 +86,35 @@ line()
 		"$(ratio $((pages * 4096)) "$bytes")"
 }
 
-watch_guests()
+are_running()
+{
+	kill -0 "${vm_process[one]}" 2>/dev/null ||
+		kill -0 "${vm_process[two]}" 2>/dev/null
+}
+
+# On a screen: tmem top, until the guests have ended or somebody types q.
+watch_screen()
+{
+	local top
+	# The shell would give it no terminal.
+	exec 4<&0
+	tmem top --delay 1 <&4 &
+	top=$!
+	started="$started $top"
+	while are_running && kill -0 $top 2>/dev/null; do
+		line >/dev/null
+		sleep 1
+	done
+	kill $top 2>/dev/null
+	wait $top 2>/dev/null
+	started=${started/ $top/}
+}
+
+watch_lines()
 {
 	printf '%5s  %-20s %-20s %12s %11s %6s\n' \
 		s "guest one" "guest two" "swapped" "on host" ratio
-	while kill -0 "${vm_process[one]}" 2>/dev/null ||
-		kill -0 "${vm_process[two]}" 2>/dev/null; do
+	while are_running; do
 		line
 		test $((SECONDS - began)) -lt 600 ||
 			{ complain "the guests do not end"; finish; }
@@ -143,7 +166,10 @@ start --memory 768M --arena "$arena" $(swap_disk one 1G) $(swap_disk two 1G)
 began=$SECONDS
 guest one 1
 guest two 2
-watch_guests
+if test -t 0 && test -t 1 && test "${TERM:-dumb}" != dumb; then
+	watch_screen
+fi
+watch_lines
 vm_ends one
 vm_ends two
 vm_verified one 2
