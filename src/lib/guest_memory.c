@@ -31,6 +31,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <ucontext.h>
 
 #include "epoch.h"
 #include "guest_memory.h"
@@ -71,6 +72,19 @@ static _Thread_local struct guard *volatile current_guard
 static struct sigaction previous_bus;
 static struct sigaction previous_segv;
 
+/* Two aligned bytes, such as an index of a ring, are one access: memcpy() may
+ * read or write them one by one, and show what never was. */
+static void copy_bytes(void *to, const void *from, size_t size)
+{
+	if (size == 2 && (((uintptr_t)to | (uintptr_t)from) & 1) == 0)
+		__atomic_store_n((uint16_t *)to,
+				 __atomic_load_n((const uint16_t *)from,
+						 __ATOMIC_RELAXED),
+				 __ATOMIC_RELAXED);
+	else
+		memcpy(to, from, size);
+}
+
 /* False: a fault on the guest's side, whose address is @guest. */
 __attribute__((noinline)) static bool guarded_copy(void *to, const void *from,
 						   size_t size,
@@ -86,7 +100,7 @@ __attribute__((noinline)) static bool guarded_copy(void *to, const void *from,
 	}
 	current_guard = &guard;
 	atomic_signal_fence(memory_order_seq_cst);
-	memcpy(to, from, size);
+	copy_bytes(to, from, size);
 	atomic_signal_fence(memory_order_seq_cst);
 	current_guard = NULL;
 	return true;
@@ -117,8 +131,14 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 
 	/* Sent by kill(), it has no address worth looking at. */
 	if (guard && info->si_code > 0 && at >= guard->begin &&
-	    at < guard->end)
+	    at < guard->end) {
+		const ucontext_t *faulted = context;
+
+		/* The jump does not restore the mask; what handlers are called
+		 * with may be more than what ours asks for. */
+		pthread_sigmask(SIG_SETMASK, &faulted->uc_sigmask, NULL);
 		siglongjmp(guard->env, 1);
+	}
 	pass_on(signal, info, context);
 }
 
@@ -129,7 +149,6 @@ static void install(void)
 {
 	struct sigaction action = {
 		.sa_sigaction = on_fault,
-		/* The mask is not restored by the jump: let it be as it was. */
 		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
 	};
 
