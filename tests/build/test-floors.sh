@@ -28,15 +28,17 @@ allowed()
 	src/front/xen) echo src/lib src/util ;;
 	src/front/vhost) echo src/block src/lib src/core src/plug src/abi \
 		src/util ;;
+	src/guest/*) echo src/util ;;
 	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
-	src/daemon) echo src/front/ring src/front/vhost src/block src/lib src/core src/plug src/abi \
+	src/daemon) echo src/front/ring src/front/vhost src/block src/lib \
+		src/core src/plug src/abi \
 		src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
 	src/cli) echo src/abi src/util bench ;;
 	esac
 }
 
-for folder in src/* src/front/*; do
+for folder in src/* src/front/* src/guest/*; do
 	test -d "$folder" || continue
 	for file in "$folder"/*.[ch]; do
 		test -e "$file" || continue

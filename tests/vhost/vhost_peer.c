@@ -31,6 +31,11 @@
 #define SLOT_DATA 0x1000u
 #define SLOT_STATUS 0x800u
 #define FDS_MAX 64
+#define KNOWN_PROTOCOL                                                         \
+	(BIT(TM_VHOST_PROTOCOL_MQ) | BIT(TM_VHOST_PROTOCOL_REPLY_ACK) |        \
+	 BIT(TM_VHOST_PROTOCOL_CONFIG) |                                       \
+	 BIT(TM_VHOST_PROTOCOL_INFLIGHT_SHMFD) |                               \
+	 BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS))
 
 void peer_init(struct vhost_peer *peer)
 {
@@ -53,10 +58,8 @@ void peer_init(struct vhost_peer *peer)
 		BIT(TM_VIRTIO_BLK_F_FLUSH) | BIT(TM_VIRTIO_BLK_F_DISCARD) |
 		BIT(TM_VIRTIO_BLK_F_WRITE_ZEROES) |
 		BIT(TM_VIRTIO_BLK_F_BLK_SIZE) | BIT(TM_VIRTIO_BLK_F_MQ);
-	peer->protocol = BIT(TM_VHOST_PROTOCOL_MQ) |
-			 BIT(TM_VHOST_PROTOCOL_REPLY_ACK) |
-			 BIT(TM_VHOST_PROTOCOL_CONFIG) |
-			 BIT(TM_VHOST_PROTOCOL_INFLIGHT_SHMFD);
+	peer->protocol =
+		KNOWN_PROTOCOL & ~BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
 }
 
 static void close_fd(int *fd)
@@ -218,8 +221,10 @@ static int answer_to(struct vhost_peer *peer, uint32_t request, void *payload,
 
 	if (got < 0)
 		return got;
+	/* Some say again that an answer is wanted. */
 	if (header.request != request ||
-	    header.flags != (TM_VHOST_VERSION | TM_VHOST_IS_REPLY) ||
+	    (header.flags & ~TM_VHOST_NEED_REPLY) !=
+		    (TM_VHOST_VERSION | TM_VHOST_IS_REPLY) ||
 	    (size_t)got != size_bytes)
 		return -EPROTO;
 	return 0;
@@ -278,12 +283,20 @@ bool peer_is_dropped(struct vhost_peer *peer)
 	return got == -ECONNRESET;
 }
 
+bool peer_has_hung_up(struct vhost_peer *peer)
+{
+	char byte;
+
+	return recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 ||
+	       (errno != EAGAIN && errno != EINTR);
+}
+
 /* --- the steps of a set-up
  * ----------------------------------------------------------- */
 
 int peer_negotiate(struct vhost_peer *peer)
 {
-	uint64_t wanted = peer->protocol;
+	uint64_t wanted = peer->protocol & KNOWN_PROTOCOL;
 	int err = peer_get_number(peer, TM_VHOST_GET_FEATURES, &peer->offered);
 
 	if (err)
@@ -309,8 +322,11 @@ int peer_negotiate(struct vhost_peer *peer)
 int peer_get_config(struct vhost_peer *peer,
 		    struct tm_virtio_blk_config *config)
 {
-	struct tm_vhost_config_space space = { .size_bytes = sizeof(*config) };
-	uint32_t size_bytes = TM_VHOST_CONFIG_HEADER + sizeof(*config);
+	/* No more than there is: some answer nothing else. */
+	const uint32_t bytes =
+		offsetof(struct tm_virtio_blk_config, zeroes_may_unmap) + 4;
+	struct tm_vhost_config_space space = { .size_bytes = bytes };
+	uint32_t size_bytes = TM_VHOST_CONFIG_HEADER + bytes;
 	int fd = -1;
 	int err = peer_send(peer, TM_VHOST_GET_CONFIG, 0, &space, size_bytes,
 			    NULL, 0);
@@ -319,7 +335,7 @@ int peer_get_config(struct vhost_peer *peer,
 		err = answer_to(peer, TM_VHOST_GET_CONFIG, &space, size_bytes,
 				&fd);
 	close_fd(&fd);
-	memcpy(config, space.bytes, sizeof(*config));
+	memcpy(config, space.bytes, bytes);
 	return err;
 }
 

@@ -84,6 +84,9 @@ int peer_set_state(struct vhost_peer *peer, uint32_t request, uint32_t index,
 /* Has it hung up on us, within PEER_WAIT_MS? */
 bool peer_is_dropped(struct vhost_peer *peer);
 
+/* At once: nothing is to be read from it but its end. */
+bool peer_has_hung_up(struct vhost_peer *peer);
+
 /* --- the steps of a set-up
  * ----------------------------------------------------------- */
 

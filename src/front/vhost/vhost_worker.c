@@ -268,13 +268,14 @@ static bool wait_until_parked(struct tm_vhost_worker *worker)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
+	/* Somebody who sets the clock back makes a hostile front end wait. */
+	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_nsec += NUDGE_NS;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_nsec -= 1000000000;
 		until.tv_sec++;
 	}
-	while (sem_clockwait(&worker->parked, CLOCK_MONOTONIC, &until)) {
+	while (sem_timedwait(&worker->parked, &until)) {
 		if (errno != EINTR)
 			return false;
 	}
