@@ -187,14 +187,18 @@ static bool drop(struct page_op *op, uint32_t only)
 /* Is the page one 8-byte word over and over? */
 static bool is_same_filled(const void *page, uint64_t *word)
 {
-	const uint64_t *words = page;
+	/* A caller's page may begin anywhere. */
+	const uint8_t *bytes = page;
+	uint64_t words[8];
 
 	/* Nearly every page is found out by its first cache line; the rest of
 	 * it is cold, and the codec is about to fetch it in order. */
+	memcpy(words, page, sizeof(words));
 	if (words[0] != words[1] || words[0] != words[7])
 		return false;
 	*word = words[0];
-	return !memcmp(words, words + 1, TMEM_PAGE_SIZE - sizeof(*words));
+	return !memcmp(bytes, bytes + sizeof(*words),
+		       TMEM_PAGE_SIZE - sizeof(*words));
 }
 
 static void encode(struct page_op *op, const void *page, struct draft *draft)
@@ -562,10 +566,10 @@ struct pinned {
 
 static void fill_same(void *page, uint64_t word)
 {
-	uint64_t *words = page;
+	uint8_t *bytes = page;
 
-	for (size_t i = 0; i < TMEM_PAGE_SIZE / sizeof(*words); i++)
-		words[i] = word;
+	for (size_t i = 0; i < TMEM_PAGE_SIZE; i += sizeof(word))
+		memcpy(bytes + i, &word, sizeof(word));
 }
 
 static int decode_data(struct page_op *op, const struct pinned *pinned,
