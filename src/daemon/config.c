@@ -171,6 +171,8 @@ static int set_log_level(struct tm_daemon_config *config, const char *value,
 
 SETTER(boot, TEXT(boot, false))
 SETTER(control, TEXT(control, true))
+SETTER(dedup_persistent,
+       tm_value_switch(value, &config->dedups_persistent, &complaint))
 SETTER(file, TEXT(file, false))
 SETTER(peer_memory, SIZE(peer_memory_bytes))
 SETTER(peers, COUNT(peers_max))
@@ -272,6 +274,8 @@ static const struct tm_config_option options[] = {
 	  set_rings_per_peer },
 	{ "peer-memory", "SIZE", true, "memory that a peer may pass",
 	  set_peer_memory },
+	{ "dedup-persistent", "on|off", true,
+	  "dedup takes persistent pages too [off]", set_dedup_persistent },
 	{ "vhost-user-blk", "name=NAME,socket=PATH,KEY=VALUE...", false,
 	  "serve a disk to a virtual machine", set_vhost_user_blk },
 	{ "plugin-path", "DIR[:DIR]...", true, "where else plugins are",
