@@ -39,7 +39,7 @@ for folder in src/* src/front/* src/guest/*; do
 	test -d "$folder" || continue
 	for file in "$folder"/*.[ch]; do
 		test -e "$file" || continue
-		grep -q "$file" "$folder/Makefile.inc" ||
+		cat "$folder"/*.inc | grep -q "$file" ||
 			complain "$file: not named in $folder/Makefile.inc"
 		case $file in *.c)
 			first=$(sed -n 's/^#include //p;' "$file" | head -n 1)
