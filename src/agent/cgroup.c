@@ -6,8 +6,8 @@
  *	current		memory.current
  *	committed	current less clean page cache and reclaimable slab
  *	most		memory.max, else the highest that was seen
- *	pressure	memory.pressure, and pgmajfault, pswpin or
- *			workingset_refault_anon of memory.stat
+ *	pressure	memory.pressure, and pgmajfault, pswpin and
+ *			pswpout, or workingset_refault_anon of memory.stat
  *
  * A group has no Committed_AS: what its processes have promised each other is
  * not counted. What cannot be dropped is what it uses by the least; it can use
@@ -113,7 +113,8 @@ static enum tm_look read_stat(struct tm_guest *guest, char *text,
 			      struct tm_guard_reading *reading)
 {
 	uint64_t file = 0, shmem = 0, dirty = 0, writeback = 0, slab = 0;
-	uint64_t swapped = TM_GUARD_UNKNOWN, refaulted = TM_GUARD_UNKNOWN;
+	uint64_t in_pages = TM_GUARD_UNKNOWN, out_pages = TM_GUARD_UNKNOWN;
+	uint64_t refaulted = TM_GUARD_UNKNOWN;
 	const struct tm_kernel_value values[] = {
 		{ "file", false, true, &file },
 		{ "shmem", false, true, &shmem },
@@ -121,7 +122,8 @@ static enum tm_look read_stat(struct tm_guest *guest, char *text,
 		{ "file_writeback", false, true, &writeback },
 		{ "slab_reclaimable", false, false, &slab },
 		{ "pgmajfault", false, true, &reading->major_faults },
-		{ "pswpin", false, false, &swapped },
+		{ "pswpin", false, false, &in_pages },
+		{ "pswpout", false, false, &out_pages },
 		{ "workingset_refault_anon", false, false, &refaulted },
 	};
 	const char *wrong = "";
@@ -130,11 +132,14 @@ static enum tm_look read_stat(struct tm_guest *guest, char *text,
 				      TM_KERNEL_FILE_MAX);
 
 	if (!err)
-		err = tm_kernel_file_parse(text, values, 8, &wrong);
+		err = tm_kernel_file_parse(text, values,
+					   sizeof(values) / sizeof(values[0]),
+					   &wrong);
 	if (err)
 		return doubt_file(guest, "memory.stat", wrong, err);
-	reading->swapped_in_pages =
-		swapped == TM_GUARD_UNKNOWN ? refaulted : swapped;
+	reading->swapped_pages = tm_guard_sum(in_pages, out_pages);
+	if (reading->swapped_pages == TM_GUARD_UNKNOWN)
+		reading->swapped_pages = refaulted;
 	clean_bytes = less(less(less(file, shmem), dirty), writeback);
 	if (slab < UINT64_MAX - clean_bytes)
 		clean_bytes += slab;
@@ -156,7 +161,7 @@ static enum tm_look cgroup_look(struct tm_guest *guest, uint64_t now_ns,
 		.available_pages = TM_GUARD_UNKNOWN,
 		.stalled_us = TM_GUARD_UNKNOWN,
 		.major_faults = TM_GUARD_UNKNOWN,
-		.swapped_in_pages = TM_GUARD_UNKNOWN,
+		.swapped_pages = TM_GUARD_UNKNOWN,
 	};
 	text = malloc(TM_KERNEL_FILE_MAX);
 	if (!text)

@@ -210,7 +210,7 @@ static bool is_sane(struct tm_guest *guest,
 	else if (reading->available_pages == TM_GUARD_UNKNOWN &&
 		 reading->stalled_us == TM_GUARD_UNKNOWN &&
 		 reading->major_faults == TM_GUARD_UNKNOWN &&
-		 reading->swapped_in_pages == TM_GUARD_UNKNOWN)
+		 reading->swapped_pages == TM_GUARD_UNKNOWN)
 		what = "nothing that would show it is short";
 	if (what)
 		tm_guest_doubt(guest, "it tells of %s", what);

@@ -229,6 +229,8 @@ static void make_reading(struct tm_qmp_guest *q, const json_t *stats,
 {
 	struct tm_guard_reading *reading = &q->reading;
 	uint64_t current_pages = 0, used_pages;
+	uint64_t swapped_bytes = tm_guard_sum(counter(stats, "stat-swap-in"),
+					      counter(stats, "stat-swap-out"));
 
 	for (size_t i = 0; i < RECENT; i++)
 		if (q->recent_pages[i] > current_pages)
@@ -245,16 +247,15 @@ static void make_reading(struct tm_qmp_guest *q, const json_t *stats,
 		},
 		.stalled_us = TM_GUARD_UNKNOWN,
 		.major_faults = counter(stats, "stat-major-faults"),
-		.swapped_in_pages = TM_GUARD_UNKNOWN,
+		.swapped_pages = TM_GUARD_UNKNOWN,
 	};
 	/* As much as it would have now, were it used as it was then. */
 	reading->available_pages = q->recent_pages[0] > used_pages
 					   ? q->recent_pages[0] - used_pages
 					   : 0;
-	/* In bytes, whatever the name of others suggests. */
-	if (counter(stats, "stat-swap-in") != TM_GUARD_UNKNOWN)
-		reading->swapped_in_pages =
-			counter(stats, "stat-swap-in") / TM_PAGE_BYTES;
+	/* In bytes, unlike the faults. */
+	if (swapped_bytes != TM_GUARD_UNKNOWN)
+		reading->swapped_pages = swapped_bytes / TM_PAGE_BYTES;
 	if (reading->law.max_pages < q->recent_pages[0])
 		reading->law.max_pages = q->recent_pages[0];
 }

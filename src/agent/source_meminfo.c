@@ -6,7 +6,7 @@
  *	zoneinfo	max_pfn, and what the kernel keeps below its watermarks:
  *			sum over zones of
  *			min(managed, largest protection + high watermark)
- *	vmstat		major faults, pages swapped in
+ *	vmstat		major faults, pages swapped in and out
  *	pressure/memory	how long tasks waited; and an event when they do
  *
  * These are the quantities that the kernel's own selfballooning read from its
@@ -213,19 +213,22 @@ static enum tm_look read_zoneinfo(struct tm_guest *guest, char *text,
 static enum tm_look read_pressure(struct tm_guest *guest, char *text,
 				  struct tm_guard_reading *reading)
 {
+	uint64_t in_pages = TM_GUARD_UNKNOWN, out_pages = TM_GUARD_UNKNOWN;
 	const struct tm_kernel_value values[] = {
 		{ "pgmajfault", false, true, &reading->major_faults },
-		/* A kernel without swap has no such line. */
-		{ "pswpin", false, false, &reading->swapped_in_pages },
+		/* A kernel without swap has no such lines. */
+		{ "pswpin", false, false, &in_pages },
+		{ "pswpout", false, false, &out_pages },
 	};
 	const char *wrong = "";
 	int err = tm_kernel_file_read(guest->config.proc, "vmstat", text,
 				      TM_KERNEL_FILE_MAX);
 
 	if (!err)
-		err = tm_kernel_file_parse(text, values, 2, &wrong);
+		err = tm_kernel_file_parse(text, values, 3, &wrong);
 	if (err)
 		return doubt_file(guest, "vmstat", wrong, err);
+	reading->swapped_pages = tm_guard_sum(in_pages, out_pages);
 	err = tm_kernel_file_read(guest->config.proc, "pressure/memory", text,
 				  TM_KERNEL_FILE_MAX);
 	/* Not built in, or switched off: there are the others. */
@@ -271,7 +274,7 @@ static enum tm_look meminfo_look(struct tm_guest *guest, uint64_t now_ns,
 		.available_pages = TM_GUARD_UNKNOWN,
 		.stalled_us = TM_GUARD_UNKNOWN,
 		.major_faults = TM_GUARD_UNKNOWN,
-		.swapped_in_pages = TM_GUARD_UNKNOWN,
+		.swapped_pages = TM_GUARD_UNKNOWN,
 	};
 	text = malloc(TM_KERNEL_FILE_MAX);
 	if (!text)

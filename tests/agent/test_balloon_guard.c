@@ -41,7 +41,7 @@ static void start(struct rig *rig)
 			.available_pages = MIB(924),
 			.stalled_us = 1000,
 			.major_faults = 5000,
-			.swapped_in_pages = 0,
+			.swapped_pages = 0,
 		},
 		.now_ns = 1000 * S,
 	};
@@ -170,7 +170,7 @@ static void press_faults(struct tm_guard_reading *reading)
 
 static void press_swap(struct tm_guard_reading *reading)
 {
-	reading->swapped_in_pages += 150;
+	reading->swapped_pages += 150;
 }
 
 START_TEST(stalls_are_pressure)
@@ -300,7 +300,7 @@ START_TEST(unknown_signs_are_no_pressure)
 	rig.reading.available_pages = TM_GUARD_UNKNOWN;
 	rig.reading.stalled_us = TM_GUARD_UNKNOWN;
 	rig.reading.major_faults = TM_GUARD_UNKNOWN;
-	rig.reading.swapped_in_pages = 10;
+	rig.reading.swapped_pages = 10;
 	run(&rig, 180);
 	ck_assert_uint_lt(rig.reading.law.current_pages, MIB(140));
 }

@@ -16,10 +16,10 @@
  *	target <= all there is
  *
  * Pressure is any of: tasks stalled on memory for STALL_PCT of the time, more
- * than FAULTS_PER_S major faults or SWAP_INS_PER_S pages swapped in per second,
- * less than 1/16 of its memory available. Half the way each second gives all of
- * it back in seconds without handing a guest that was short for a moment
- * everything at once.
+ * than FAULTS_PER_S major faults or SWAPPED_PER_S pages swapped per second, in
+ * or out, less than 1/16 of its memory available. Half the way each second
+ *gives all of it back in seconds without handing a guest that was short for a
+ *moment everything at once.
  *
  * The second rule keeps the balloon itself from causing the last of these, so
  * that the two do not take turns. Between two looks a guest can use up all it
@@ -35,7 +35,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define STALL_PCT 10
 #define FAULTS_PER_S 100
-#define SWAP_INS_PER_S 100
+#define SWAPPED_PER_S 100
 #define WARY_NS (30 * NS_PER_S)
 /* Rates over less than this say nothing. */
 #define RATE_NS_MIN (500 * NS_PER_MS)
@@ -53,6 +53,13 @@ const char *tm_guard_verdict_name(enum tm_guard_verdict verdict)
 		return "wary";
 	}
 	return "?";
+}
+
+uint64_t tm_guard_sum(uint64_t a, uint64_t b)
+{
+	if (a == TM_GUARD_UNKNOWN || b == TM_GUARD_UNKNOWN)
+		return a == TM_GUARD_UNKNOWN ? b : a;
+	return a < TM_GUARD_UNKNOWN - b ? a + b : TM_GUARD_UNKNOWN;
 }
 
 void tm_guard_forget(struct tm_guard *guard)
@@ -98,7 +105,7 @@ static void remember(struct tm_guard *guard,
 	guard->read_ns = now_ns;
 	guard->stalled_us = reading->stalled_us;
 	guard->major_faults = reading->major_faults;
-	guard->swapped_in_pages = reading->swapped_in_pages;
+	guard->swapped_pages = reading->swapped_pages;
 }
 
 /* How the guest fares since the last reading. */
@@ -116,17 +123,17 @@ static enum tm_guard_verdict judge(struct tm_guard *guard,
 	if (!guard->is_primed || now_ns < guard->read_ns ||
 	    fell(guard->stalled_us, reading->stalled_us) ||
 	    fell(guard->major_faults, reading->major_faults) ||
-	    fell(guard->swapped_in_pages, reading->swapped_in_pages)) {
+	    fell(guard->swapped_pages, reading->swapped_pages)) {
 		remember(guard, reading, now_ns);
 		calm = TM_GUARD_NEW;
 	} else if (elapsed_ns >= RATE_NS_MIN) {
-		is_pressed |= rises(guard->stalled_us, reading->stalled_us,
-				    elapsed_ns, STALL_PCT * 10000) ||
-			      rises(guard->major_faults, reading->major_faults,
-				    elapsed_ns, FAULTS_PER_S) ||
-			      rises(guard->swapped_in_pages,
-				    reading->swapped_in_pages, elapsed_ns,
-				    SWAP_INS_PER_S);
+		is_pressed |=
+			rises(guard->stalled_us, reading->stalled_us,
+			      elapsed_ns, STALL_PCT * 10000) ||
+			rises(guard->major_faults, reading->major_faults,
+			      elapsed_ns, FAULTS_PER_S) ||
+			rises(guard->swapped_pages, reading->swapped_pages,
+			      elapsed_ns, SWAPPED_PER_S);
 		remember(guard, reading, now_ns);
 	}
 	if (!is_pressed)

@@ -18,7 +18,7 @@ struct tm_guard_reading {
 	uint64_t available_pages; /* could be used without swapping */
 	uint64_t stalled_us; /* PSI: some task waited for memory */
 	uint64_t major_faults;
-	uint64_t swapped_in_pages;
+	uint64_t swapped_pages; /* in and out */
 };
 
 enum tm_guard_verdict {
@@ -33,7 +33,7 @@ struct tm_guard {
 	uint64_t read_ns;
 	uint64_t stalled_us;
 	uint64_t major_faults;
-	uint64_t swapped_in_pages;
+	uint64_t swapped_pages;
 	bool is_alarmed;
 	uint64_t wary_until_ns;
 	uint64_t given_pages; /* the last target under pressure; 0: none */
@@ -60,6 +60,9 @@ void tm_guard_tick(struct tm_guard *guard, struct tm_selfballoon *selfballoon,
 void tm_guard_alarm(struct tm_guard *guard);
 /* Nothing is known of the guest any more: it may be another one. */
 void tm_guard_forget(struct tm_guard *guard);
+
+/* Of two counters, either of which may be unknown. */
+uint64_t tm_guard_sum(uint64_t a, uint64_t b);
 
 const char *tm_guard_verdict_name(enum tm_guard_verdict verdict);
 
