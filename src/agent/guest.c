@@ -86,6 +86,10 @@ static void start_law(struct tm_guest *guest, uint64_t now_ns)
 	if (tm_selfballoon_init(&guest->law, &boot, now_ns))
 		return;
 	guest->law.tunables = guest->config.tunables;
+	guest->law.is_scheduled = guest->config.tunables.selfballooning;
+	guest->law.due_ns =
+		now_ns +
+		guest->config.tunables.selfballoon_interval_s * NS_PER_S;
 }
 
 int tm_guest_open(const struct tm_agent_guest_config *config,
