@@ -5,7 +5,7 @@
  *
  *	current		memory.current
  *	committed	current less clean page cache and reclaimable slab
- *	most		memory.max, else the highest that was seen
+ *	most		memory.max, but not more than it ever used
  *	pressure	memory.pressure, and pgmajfault, pswpin and
  *			pswpout, or workingset_refault_anon of memory.stat
  *

@@ -72,7 +72,7 @@ struct tm_guest {
 	/* of the source and the actuator */
 	int pressure_fd; /* -1: none */
 	struct tm_qmp_guest *qmp;
-	uint64_t peak_pages; /* of a cgroup without a limit */
+	uint64_t peak_pages; /* of a cgroup */
 	char before[64]; /* what the actuator found; "": nothing */
 	uint64_t before_pages;
 	/* what is known */
