@@ -445,7 +445,7 @@ START_TEST(frames_are_never_in_two_places)
 
 	start(&balloon, &play, 2000);
 	play.first_high = 1200;
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 500; i++) {
 		uint64_t dice = tm_test_random(&seed);
 
 		if (dice % 4 == 0 && lent_count < 1000 &&
