@@ -38,6 +38,9 @@
 
 #define POLL_MS 10
 #define IDLE_MS 1000
+/* How long a hand-over waits for the stream's thread to see its own end: the
+ * last bytes may have reached the target before. */
+#define END_MS 2000
 
 struct tm_live_save {
 	struct tm_control *control;
@@ -209,6 +212,40 @@ void tm_stream_save(struct tm_request *request)
 
 /* --- its migration ------------------------------------------------------------- */
 
+static struct tm_live_save *live_save_of(const struct tm_control *control,
+					 const struct tm_member *member)
+{
+	struct tm_live_save *live;
+
+	for (live = control->saves; live; live = live->next)
+		if (live->is_live && live->member == member)
+			break;
+	return live;
+}
+
+/* All of the stream has been made, and its thread has not come to know. */
+static bool is_ending(struct tm_request *request)
+{
+	struct tm_registry *registry = request->control->host.registry;
+	struct tmem_save_progress p = { .struct_size = sizeof(p) };
+	struct tm_member *member =
+		tm_registry_find(registry, request->argument);
+	const struct tm_live_save *live;
+	bool answer = false;
+
+	if (!member)
+		return false;
+	tm_lock_acquire(&request->control->saves_lock);
+	live = live_save_of(request->control, member);
+	if (live && !live->is_waiting && !live->is_cancelled) {
+		tmem_save_get_progress(live->save, &p);
+		answer = p.is_ended;
+	}
+	tm_lock_release(&request->control->saves_lock);
+	tm_registry_release(registry, member);
+	return answer;
+}
+
 /* The live save of the client that is named, or NULL after an answer. */
 static struct tm_live_save *find_save(struct tm_request *request)
 {
@@ -218,9 +255,7 @@ static struct tm_live_save *find_save(struct tm_request *request)
 
 	if (!member)
 		return NULL;
-	for (live = control->saves; live; live = live->next)
-		if (live->is_live && live->member == member)
-			break;
+	live = live_save_of(control, member);
 	if (!live)
 		tm_answer_error(request, 409, "client \"%s\" does not migrate",
 				member->name);
@@ -307,6 +342,8 @@ void tm_stream_hand_over(struct tm_request *request)
 
 	if (tm_body_check(request, NULL, 0))
 		return;
+	for (int i = 0; i < END_MS && is_ending(request); i++)
+		poll(NULL, 0, 1);
 	tm_lock_acquire(&request->control->saves_lock);
 	member = hand_over_locked(request);
 	tm_lock_release(&request->control->saves_lock);

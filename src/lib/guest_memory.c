@@ -31,6 +31,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <ucontext.h>
 
 #include "epoch.h"
 #include "guest_memory.h"
@@ -117,8 +118,14 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 
 	/* Sent by kill(), it has no address worth looking at. */
 	if (guard && info->si_code > 0 && at >= guard->begin &&
-	    at < guard->end)
+	    at < guard->end) {
+		const ucontext_t *faulted = context;
+
+		/* The jump does not restore the mask; what handlers are called
+		 * with may be more than what ours asks for. */
+		pthread_sigmask(SIG_SETMASK, &faulted->uc_sigmask, NULL);
 		siglongjmp(guard->env, 1);
+	}
 	pass_on(signal, info, context);
 }
 
@@ -129,7 +136,6 @@ static void install(void)
 {
 	struct sigaction action = {
 		.sa_sigaction = on_fault,
-		/* The mask is not restored by the jump: let it be as it was. */
 		.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
 	};
 

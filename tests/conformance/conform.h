@@ -63,5 +63,6 @@ struct conform_port {
 extern const struct conform_port_ops conform_process_port;
 extern const struct conform_port_ops conform_program_port;
 extern const struct conform_port_ops conform_ring_port;
+extern const struct conform_port_ops conform_daemon_port;
 
 #endif

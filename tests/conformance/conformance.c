@@ -35,6 +35,7 @@ static const struct conform_port_ops *const ports[] = {
 	&conform_process_port,
 	&conform_program_port,
 	&conform_ring_port,
+	&conform_daemon_port,
 };
 
 struct test {

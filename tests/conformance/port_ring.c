@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port that leads through the daemon's hypercall channel: a ring server in
- * this process, and a peer for each guest, whose memory is the guest's. It
- * writes structs tmem_op into the ring by itself, without the library's client.
+ * The ports that lead through the hypercall channel: to a ring server in this
+ * process ("ring"), or to a daemon that runs ("daemon SOCKET CONTROL"; what is
+ * the host's to do is asked of it with `tmem`). There is a peer for each guest,
+ * whose memory is the guest's. It writes structs tmem_op into the ring by
+ * itself, without the library's client.
  *
  * The channel gives plain answers (see conform.h), has no 32-bit guests, and
  * memory without holes.
  */
 #include <config.h>
+
+#include <inttypes.h>
+#include <spawn.h>
+#include <sys/wait.h>
 
 #include "conform.h"
 #include "raw_peer.h"
@@ -17,7 +23,29 @@ struct ring_port {
 	struct conform_port port;
 	struct ring_host host;
 	struct raw_peer peers[CONFORM_GUESTS];
+	/* of a daemon; the host is not used then */
+	const char *control;
+	bool has_ended[CONFORM_GUESTS];
 };
+
+extern char **environ;
+
+static void name_guest(char *name, size_t size, int guest)
+{
+	snprintf(name, size, "guest-%d", guest);
+}
+
+static void attach_all(struct ring_port *p, const char *socket)
+{
+	char name[16];
+
+	for (int i = 0; i < CONFORM_GUESTS; i++) {
+		name_guest(name, sizeof(name), i);
+		raw_init(&p->peers[i], name);
+		errno = -raw_attach(&p->peers[i], socket);
+		ring_host_must(!errno);
+	}
+}
 
 static struct conform_port *ring_open(char *const argument[])
 {
@@ -29,14 +57,7 @@ static struct conform_port *ring_open(char *const argument[])
 	ring_host_init(&p->host, 64 << 20);
 	p->host.config.flags |= TMEM_STORE_NO_THREADS;
 	ring_host_open(&p->host);
-	for (int i = 0; i < CONFORM_GUESTS; i++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "guest %d", i);
-		raw_init(&p->peers[i], name);
-		errno = -raw_attach(&p->peers[i], p->host.socket);
-		ring_host_must(!errno);
-	}
+	attach_all(p, p->host.socket);
 	return &p->port;
 }
 
@@ -92,7 +113,7 @@ static struct tmem_client *client_of(struct conform_port *port, int guest)
 	struct ring_port *p = (struct ring_port *)port;
 	char name[16];
 
-	snprintf(name, sizeof(name), "guest %d", guest);
+	name_guest(name, sizeof(name), guest);
 	return ring_host_find(&p->host, name)->client;
 }
 
@@ -122,7 +143,7 @@ static int ring_end(struct conform_port *port, int guest)
 	struct ring_port *p = (struct ring_port *)port;
 	char name[16];
 
-	snprintf(name, sizeof(name), "guest %d", guest);
+	name_guest(name, sizeof(name), guest);
 	tmem_xen_domain_end(ring_host_find(&p->host, name)->domain);
 	return 0;
 }
@@ -141,4 +162,115 @@ const struct conform_port_ops conform_ring_port = {
 	.authorise = ring_authorise,
 	.evict = ring_evict,
 	.end = ring_end,
+};
+
+/* --- a daemon that runs
+ * -------------------------------------------------------- */
+
+/* tmem VERB GUEST [...]; 0 or a negative errno. */
+static int operate(struct conform_port *port, const char *verb, int guest,
+		   const char *const more[4])
+{
+	struct ring_port *p = (struct ring_port *)port;
+	const char *arguments[10] = { "tmem", "--control", p->control, verb };
+	char name[16];
+	int status, n = 4;
+	pid_t pid;
+
+	name_guest(name, sizeof(name), guest);
+	if (guest >= 0)
+		arguments[n++] = name;
+	for (int i = 0; i < 4 && more[i]; i++)
+		arguments[n++] = more[i];
+	if (posix_spawnp(&pid, "tmem", NULL, NULL, (char *const *)arguments,
+			 environ))
+		return -ENOENT;
+	if (waitpid(pid, &status, 0) != pid || status)
+		return -EIO;
+	return 0;
+}
+
+static struct conform_port *daemon_open(char *const argument[])
+{
+	struct ring_port *p = calloc(1, sizeof(*p));
+
+	ring_host_must(p);
+	if (!argument[0] || !argument[1])
+		return NULL;
+	p->port.ops = &conform_daemon_port;
+	p->control = argument[1];
+	attach_all(p, argument[0]);
+	return &p->port;
+}
+
+static int daemon_end(struct conform_port *port, int guest)
+{
+	((struct ring_port *)port)->has_ended[guest] = true;
+	return operate(port, "destroy", guest, (const char *[4]){ NULL });
+}
+
+static void daemon_close(struct conform_port *port)
+{
+	struct ring_port *p = (struct ring_port *)port;
+
+	for (int i = 0; i < CONFORM_GUESTS; i++) {
+		raw_close(&p->peers[i]);
+		if (!p->has_ended[i])
+			daemon_end(port, i);
+	}
+	free(p);
+}
+
+/* Who has ended is cut off: nobody is there to answer. */
+static int daemon_call(struct conform_port *port, int guest,
+		       const struct tmem_xen_op *op, bool is_compat)
+{
+	struct ring_port *p = (struct ring_port *)port;
+	struct pollfd peer = { .fd = p->peers[guest].fd, .events = POLLRDHUP };
+
+	if (p->has_ended[guest] && poll(&peer, 1, 5000) > 0)
+		return -ENODEV;
+	return ring_call(port, guest, op, is_compat);
+}
+
+static int daemon_freeze(struct conform_port *port, int guest, bool is_frozen)
+{
+	return operate(port, is_frozen ? "freeze" : "thaw", guest,
+		       (const char *[4]){ NULL });
+}
+
+static int daemon_authorise(struct conform_port *port, int guest, uint64_t low,
+			    uint64_t high, bool is_allowed)
+{
+	char uuid[37];
+
+	snprintf(uuid, sizeof(uuid),
+		 "%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%04" PRIx64
+		 "-%012" PRIx64,
+		 high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48,
+		 low & 0xffffffffffff);
+	return operate(
+		port, "shared-auth", guest,
+		(const char *[4]){ "-u", uuid, "-A", is_allowed ? "1" : "0" });
+}
+
+static int daemon_evict(struct conform_port *port)
+{
+	return operate(port, "flush", -1, (const char *[4]){ NULL });
+}
+
+const struct conform_port_ops conform_daemon_port = {
+	.name = "daemon",
+	.is_plain = true,
+	.has_no_compat = true,
+	.open = daemon_open,
+	.close = daemon_close,
+	.write_frame = ring_write,
+	.read_frame = ring_read,
+	.call = daemon_call,
+	.set_frame = ring_set_frame,
+	.freeze = daemon_freeze,
+	.authorise = daemon_authorise,
+	.evict = daemon_evict,
+	.end = daemon_end,
 };

@@ -22,7 +22,7 @@ stop_all()
 trap stop_all EXIT
 
 # launch ARGUMENT...: starts a daemon; $daemon is its process, $log its log.
-# Descriptor 3 is a test's own.
+# Descriptors 3, 7 and 8 are a test's own.
 # Where a file of another machine's would be read, none is.
 launch()
 {
@@ -30,7 +30,7 @@ launch()
 	logs=$((logs + 1))
 	log=log.$logs
 	: >"$log"
-	"$abs_top_builddir/tmemd" --config empty.conf "$@" 2>"$log" </dev/null 3>&- &
+	"$abs_top_builddir/tmemd" --config empty.conf "$@" 2>"$log" </dev/null 3>&- 7>&- 8<&- &
 	daemon=$!
 }
 

@@ -16,7 +16,7 @@ no) ;;
 	export CK_TIMEOUT_MULTIPLIER ASAN_OPTIONS UBSAN_OPTIONS
 	# ThreadSanitizer cannot follow a fork from a process with threads.
 	case $TM_SANITIZERS in *thread*)
-		TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
+		TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1 die_after_fork=0}
 		export TSAN_OPTIONS
 	esac
 	;;

@@ -15,32 +15,86 @@
 #include "layout.h"
 #include "test_store.h"
 
+/* An arena of 20 persistent pages under one codec and allocator, and of 20 that
+ * ended with their pool, under others. */
+static void make_mixed(struct tm_test_store *t, char *path, size_t size)
+{
+	int ephemeral, persistent;
+
+	snprintf(path, size, "/dev/shm/tmem-reopen-%d", (int)getpid());
+	unlink(path);
+	tm_test_init(t, 8 * TM_MIB);
+	t->config.arena = path;
+	t->config.codec = "none";
+	t->config.allocator = "zbud";
+	tm_test_open(t);
+	ephemeral = tm_test_pool(t->client, 0);
+	persistent = tm_test_pool(t->client, TMEM_POOL_PERSISTENT);
+	for (uint32_t i = 0; i < 20; i++)
+		tm_test_put(t->client, persistent, 1, i, TM_PAGE_HEAP, i);
+	ck_assert_int_eq(tmem_store_set_codec(t->store, NULL), 0);
+	ck_assert_int_eq(tmem_store_set_allocator(t->store, "zsmalloc"), 0);
+	for (uint32_t i = 0; i < 20; i++)
+		tm_test_put(t->client, ephemeral, 1, i, TM_PAGE_HEAP, i);
+	tm_test_end(t);
+}
+
 START_TEST(ephemeral_pages_of_their_own_codec_are_no_damage)
 {
 	struct tm_test_store t;
 	char path[64];
-	int ephemeral, persistent;
 
-	snprintf(path, sizeof(path), "/dev/shm/tmem-reopen-%d", (int)getpid());
-	unlink(path);
-	tm_test_init(&t, 8 * TM_MIB);
-	t.config.arena = path;
-	t.config.codec = "none";
-	t.config.allocator = "zbud";
-	tm_test_open(&t);
-	ephemeral = tm_test_pool(t.client, 0);
-	persistent = tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
-	for (uint32_t i = 0; i < 20; i++)
-		tm_test_put(t.client, persistent, 1, i, TM_PAGE_HEAP, i);
-	ck_assert_int_eq(tmem_store_set_codec(t.store, NULL), 0);
-	ck_assert_int_eq(tmem_store_set_allocator(t.store, "zsmalloc"), 0);
-	for (uint32_t i = 0; i < 20; i++)
-		tm_test_put(t.client, ephemeral, 1, i, TM_PAGE_HEAP, i);
-	tm_test_end(&t);
+	make_mixed(&t, path, sizeof(path));
 	ck_assert_int_eq(tmem_store_open(&t.config, &t.store), 0);
 	t.client = tm_test_attach(t.store, "client");
 	ck_assert_uint_eq(tm_test_stats(t.store).recovered_pages, 20);
 	ck_assert_msg(t.errors == 0, "%s", t.error);
+	tm_test_end(&t);
+	unlink(path);
+}
+END_TEST
+
+static struct tm_superblock *map_arena(const char *path, size_t *size)
+{
+	int fd = open(path, O_RDWR);
+	void *arena;
+
+	*size = (size_t)lseek(fd, 0, SEEK_END);
+	arena = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert(arena != MAP_FAILED);
+	close(fd);
+	return arena;
+}
+
+static struct tm_descriptor *descriptors_of(struct tm_superblock *super)
+{
+	return (struct tm_descriptor *)((uint8_t *)super +
+					super->descriptors.offset_bytes);
+}
+
+/* Where one page is damaged all are looked at closely: the others' explanation
+ * must still be there. */
+START_TEST(one_damaged_page_is_one_however_many_ended_with_their_pool)
+{
+	struct tm_superblock *super;
+	struct tm_descriptor *d;
+	struct tm_test_store t;
+	char path[64];
+	size_t size;
+
+	make_mixed(&t, path, sizeof(path));
+	super = map_arena(path, &size);
+	/* The persistent ones are stored as they are. */
+	d = descriptors_of(super) + 1;
+	while (!d->state || tm_state_codec(d->state))
+		d++;
+	d->index ^= 1;
+	munmap(super, size);
+	ck_assert_int_eq(tmem_store_open(&t.config, &t.store), 0);
+	t.client = tm_test_attach(t.store, "client");
+	ck_assert_uint_eq(tm_test_stats(t.store).recovered_pages, 19);
+	ck_assert_uint_eq(t.errors, 1);
+	ck_assert_msg(strstr(t.error, ": 1 damaged"), "%s", t.error);
 	tm_test_end(&t);
 	unlink(path);
 }
@@ -54,16 +108,10 @@ END_TEST
  * of the first half, which are adopted when that is found out. */
 static void make_successors(const char *path)
 {
-	int fd = open(path, O_RDWR);
-	size_t size = (size_t)lseek(fd, 0, SEEK_END);
-	uint8_t *arena =
-		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	struct tm_superblock *super = (struct tm_superblock *)arena;
-	struct tm_descriptor *d =
-		(struct tm_descriptor *)(arena +
-					 super->descriptors.offset_bytes);
+	size_t size;
+	struct tm_superblock *super = map_arena(path, &size);
+	struct tm_descriptor *d = descriptors_of(super);
 
-	ck_assert(arena != MAP_FAILED);
 	for (uint32_t i = 1; i <= LOSERS; i++) {
 		struct tm_descriptor *old = &d[i * 100];
 		struct tm_descriptor *new = &d[150000 + i * 100];
@@ -77,8 +125,7 @@ static void make_successors(const char *path)
 				      tm_state_length(state));
 		new->state = tm_state_seal(state, new->object, new->index);
 	}
-	munmap(arena, size);
-	close(fd);
+	munmap(super, size);
 }
 
 START_TEST(two_threads_take_up_what_one_process_left)
@@ -124,6 +171,9 @@ int main(void)
 	TCase *tcase = tcase_create("reopen");
 
 	tcase_add_test(tcase, ephemeral_pages_of_their_own_codec_are_no_damage);
+	tcase_add_test(
+		tcase,
+		one_damaged_page_is_one_however_many_ended_with_their_pool);
 	tcase_add_test(tcase, two_threads_take_up_what_one_process_left);
 	tcase_set_timeout(tcase, 120);
 	suite_add_tcase(suite, tcase);
