@@ -40,7 +40,8 @@ VALUE(most, bytes(guest->reading.law.max_pages))
 VALUE(available, guest->reading.available_pages == TM_GUARD_UNKNOWN
 			 ? UINT64_MAX
 			 : bytes(guest->reading.available_pages))
-VALUE(trusted, guest->is_trusted)
+/* Before the first look there is nothing to trust. */
+VALUE(trusted, guest->is_trusted && guest->reading.law.current_pages)
 VALUE(pressed, guest->pressed)
 VALUE(untrusted, guest->untrusted)
 VALUE(targets, guest->targets)
