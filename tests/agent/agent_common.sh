@@ -5,6 +5,9 @@
 test -n "${scratch-}" || . "${abs_top_srcdir:?}/tests/cli/common.sh"
 agent=
 runs=0
+# Where it says how its guests are, unless told otherwise: no place that others
+# read.
+export TMEM_BALLOON=$scratch/default.prom
 
 # within SECONDS COMMAND...: tries it until it succeeds.
 within()
