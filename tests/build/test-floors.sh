@@ -29,6 +29,7 @@ allowed()
 	src/front/vhost) echo src/block src/lib src/core src/plug src/abi \
 		src/util ;;
 	src/guest/*) echo src/util ;;
+	src/agent) echo src/guest/linux src/util ;;
 	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
 	src/daemon) echo src/front/ring src/front/vhost src/block src/lib \
 		src/core src/plug src/abi \
