@@ -17,6 +17,7 @@ static const struct tm_cli_verb *const verbs[] = {
 	&tm_cli_thaw,	  &tm_cli_set,	   &tm_cli_shared_auth,
 	&tm_cli_freeable, &tm_cli_flush,   &tm_cli_destroy,
 	&tm_cli_save,	  &tm_cli_restore, &tm_cli_migrate,
+	&tm_cli_dom0_mem,
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
