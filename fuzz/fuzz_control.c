@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include "control_request.h"
+#include "keep_modules.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,16 +21,6 @@
 #include <unistd.h>
 
 #define MUST(x) ((x) ? (void)0 : fail(#x))
-
-/* libFuzzer keeps counters in every module that was ever loaded: they must stay
- * when the store that loaded them is closed. */
-static void keep_modules(void)
-{
-	static struct tmem_plugins *plugins;
-
-	if (!plugins)
-		tmem_plugins_open(NULL, NULL, NULL, &plugins);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

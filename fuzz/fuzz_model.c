@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "keep_modules.h"
 #include "model.h"
 
 #define STEPS_MAX 4000
@@ -52,16 +53,6 @@ static void configure(struct tm_model *model, uint32_t kind)
 		model->config.flags |= TMEM_STORE_DEDUP_PERSISTENT;
 	if (kind & 16)
 		model->config.arena = "memfd";
-}
-
-/* libFuzzer keeps counters in every module that was ever loaded: they must stay
- * when the store that loaded them is closed. */
-static void keep_modules(void)
-{
-	static struct tmem_plugins *plugins;
-
-	if (!plugins)
-		tmem_plugins_open(NULL, NULL, NULL, &plugins);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

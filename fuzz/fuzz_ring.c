@@ -23,18 +23,9 @@
  */
 #include <config.h>
 
+#include "keep_modules.h"
 #include "ring_host.h"
 #include "raw_peer.h"
-
-/* libFuzzer keeps counters in every module that was ever loaded: they must stay
- * when the store that loaded them is closed. */
-static void keep_modules(void)
-{
-	static struct tmem_plugins *plugins;
-
-	if (!plugins)
-		tmem_plugins_open(NULL, NULL, NULL, &plugins);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -22,6 +22,8 @@
 
 #include <tmem/xen.h>
 
+#include "keep_modules.h"
+
 #define FRAMES 4
 #define MUST(x) ((x) ? (void)0 : fail(#x))
 
@@ -248,14 +250,11 @@ static void of_the_host(struct host *host, uint8_t what, struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct tmem_plugins *plugins;
 	static struct host host;
 	struct input input = { data, size };
 	uint8_t *ram = host.guests[0].ram;
 
-	/* libFuzzer cannot have instrumented modules come and go. */
-	if (!plugins)
-		MUST(!tmem_plugins_open(NULL, NULL, NULL, &plugins));
+	keep_modules();
 	for (size_t i = 0; i < FRAMES * TMEM_PAGE_SIZE; i++)
 		ram[i] = size ? data[i % size] : 0;
 	memset(ram + FRAMES * TMEM_PAGE_SIZE, 0x77, TMEM_PAGE_SIZE);

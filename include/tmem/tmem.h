@@ -793,6 +793,9 @@ int tmem_flush_page(struct tmem_client *client, int pool,
 /**
  * tmem_flush_object() - drop an object with all its pages, in O(1)
  *
+ * An ephemeral object may still count as there while its last page is being
+ * evicted.
+ *
  * Return: 1 (was there), 0 (was not), -ENOENT, -ENODEV, -EOWNERDEAD.
  */
 int tmem_flush_object(struct tmem_client *client, int pool,

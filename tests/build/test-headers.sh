@@ -23,11 +23,11 @@ for file in include/tmem/*.h; do
 		compile c++ "$file" -xc++ -Iinclude
 	fi
 done
-for file in src/*/*.h src/front/*/*.h tests/harness/*.h; do
+for file in src/*/*.h src/front/*/*.h src/guest/*/*.h tests/harness/*.h; do
 	test -e "$file" || continue
 	set -- -xc -std=gnu11 -include "$abs_top_builddir/config.h" -Iinclude
 	# What it may include is for test-floors.sh to say.
-	for floor in src/*/ src/front/*/; do
+	for floor in src/*/ src/front/*/ src/guest/*/; do
 		set -- "$@" -iquote "$floor"
 	done
 	case $file in

@@ -179,10 +179,25 @@ at 2 set --memory 1M || complain "less memory"
 fails "a target without room" --to "unix:$scratch/c2/c"
 at 2 set --memory 128M
 
+# A guest that takes until go_on to stop; everything else is copied.
+cat >hold-it <<-'END'
+	touch copied
+	for i in $(seq 600); do
+		test -e hold || exit 0
+		sleep 0.1
+	done
+END
+hold="sh hold-it"
+go_on()
+{
+	rm -f hold
+}
+
 # in_the_midst TO STOP: begins a migration that stays where it is; $migration.
 in_the_midst()
 {
 	rm -f copied
+	touch hold
 	# Not through a function: that would be a shell between it and us.
 	tmem --control "$scratch/c1/c" migrate guest --to "$1" --stop "$2" \
 		>out 2>migrate-err &
@@ -212,28 +227,31 @@ until_true is_thawed
 nothing_happened
 
 what="the program is killed when all is copied"
-in_the_midst "unix:$scratch/c2/c" "touch copied; sleep 2"
+in_the_midst "unix:$scratch/c2/c" "$hold"
 until_true test -e copied
 kill_migration
 until_true is_thawed
 nothing_happened
+go_on
 
 what="thawing and saving while it migrates"
-in_the_midst "unix:$scratch/c2/c" "touch copied; sleep 1"
+in_the_midst "unix:$scratch/c2/c" "$hold"
 until_true test -e copied
 at 1 thaw guest 2>err && complain "$what: thaws"
 grep -q 'migrates' err || complain "$what: $(cat err)"
 at 1 save guest x.save 2>err && complain "$what: saves"
 grep -q 'saved or migrated already' err || complain "$what: $(cat err)"
 curl -sS --unix-socket c1/c -X POST http://tmem/clients/guest/migration/cancel >/dev/null
+go_on
 wait $migration && complain "$what: a migration that was cancelled succeeds"
 until_true is_thawed
 nothing_happened
 
 what="the target is killed"
-in_the_midst "unix:$scratch/c2/c" "touch copied; sleep 3"
+in_the_midst "unix:$scratch/c2/c" "$hold"
 until_true test -e copied
 kill -9 "$daemon2"
+go_on
 wait $migration && complain "$what: succeeds"
 until_true is_thawed
 # What it had of the client in its arena is gone when it comes back.
@@ -245,11 +263,12 @@ end_guest
 
 what="the guest is killed"
 start_guest
-in_the_midst "unix:$scratch/c2/c" "touch copied; sleep 0.5"
+in_the_midst "unix:$scratch/c2/c" "$hold"
 until_true test -e copied
 kill -9 "$guest"
 wait "$guest" 2>/dev/null
 exec 7>&- 8<&-
+go_on
 wait $migration || complain "$what: $(cat migrate-err)"
 at 2 list guest --json >out 2>err
 called=$what
@@ -258,9 +277,10 @@ at 2 destroy guest
 
 what="the client is destroyed"
 start_guest
-in_the_midst "unix:$scratch/c2/c" "touch copied; sleep 1"
+in_the_midst "unix:$scratch/c2/c" "$hold"
 until_true test -e copied
 at 1 destroy guest
+go_on
 wait $migration && complain "$what: succeeds"
 at 2 list --json >out 2>err
 called=$what
@@ -272,9 +292,10 @@ at 1 destroy guest 2>/dev/null
 
 what="the source is killed"
 start_guest
-in_the_midst "unix:$scratch/c2/c" "touch copied; sleep 1"
+in_the_midst "unix:$scratch/c2/c" "$hold"
 until_true test -e copied
 kill -9 "$daemon1"
+go_on
 wait $migration && complain "$what: succeeds"
 at 2 list --json >out 2>err
 called=$what
