@@ -170,6 +170,8 @@ static int set_log_level(struct tm_daemon_config *config, const char *value,
 
 SETTER(boot, TEXT(boot, false))
 SETTER(control, TEXT(control, true))
+SETTER(dedup_persistent,
+       tm_value_switch(value, &config->dedups_persistent, &complaint))
 SETTER(file, TEXT(file, false))
 SETTER(peer_memory, SIZE(peer_memory_bytes))
 SETTER(peers, COUNT(peers_max))
@@ -230,6 +232,8 @@ static const struct tm_config_option options[] = {
 	  set_rings_per_peer },
 	{ "peer-memory", "SIZE", true, "memory that a peer may pass",
 	  set_peer_memory },
+	{ "dedup-persistent", "on|off", true,
+	  "dedup takes persistent pages too [off]", set_dedup_persistent },
 	{ "plugin-path", "DIR[:DIR]...", true, "where else plugins are",
 	  set_plugin_path },
 	{ "log-level", "error|warning|info|debug", true, "what is logged [info]",

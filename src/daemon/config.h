@@ -72,6 +72,7 @@ struct tm_daemon_config {
 	uint32_t rings_max;
 	uint32_t rings_per_peer_max;
 	uint64_t peer_memory_bytes;
+	bool dedups_persistent;	/* where dedup is on */
 	struct tm_config_client user;	/* of clients without a section */
 	struct tm_config_client *clients;
 };

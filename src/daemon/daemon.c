@@ -126,6 +126,8 @@ static int open_store(struct tm_daemon *daemon)
 	if (err)
 		return err;
 	tmem_boot_apply(&boot, &config, codec, sizeof(codec));
+	if (daemon->config->dedups_persistent)
+		config.flags |= TMEM_STORE_DEDUP_PERSISTENT;
 	if (*daemon->config->plugin_path)
 		config.plugin_path = daemon->config->plugin_path;
 	err = name_arena(daemon, arena, sizeof(arena));

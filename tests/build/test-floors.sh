@@ -27,6 +27,7 @@ allowed()
 	src/block) echo src/util ;;
 	src/front/xen) echo src/lib src/util ;;
 	src/guest/*) echo src/util ;;
+	src/agent) echo src/guest/linux src/util ;;
 	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
 	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
 		src/util ;;
@@ -39,7 +40,7 @@ for folder in src/* src/front/* src/guest/*; do
 	test -d "$folder" || continue
 	for file in "$folder"/*.[ch]; do
 		test -e "$file" || continue
-		grep -q "$file" "$folder/Makefile.inc" ||
+		cat "$folder"/*.inc | grep -q "$file" ||
 			complain "$file: not named in $folder/Makefile.inc"
 		case $file in *.c)
 			first=$(sed -n 's/^#include //p;' "$file" | head -n 1)
