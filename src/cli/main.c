@@ -18,6 +18,7 @@ static const struct tm_cli_verb *const verbs[] = {
 	&tm_cli_freeable, &tm_cli_flush,   &tm_cli_destroy,
 	&tm_cli_save,	  &tm_cli_restore, &tm_cli_migrate,
 	&tm_cli_dom0_mem,
+	&tm_cli_sim,
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
