@@ -34,6 +34,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "disk_swap.h"
@@ -814,6 +815,9 @@ int tm_swap_open(const struct tm_disk_config *config, struct tm_disk **disk)
 	}
 	err = open_backing(swap, config->backing);
 	if (err) {
+		/* A file that is open is of this disk, so it is as new. */
+		if (is_new && swap->has_backing)
+			unlink(config->backing);
 		if (is_new)
 			tmem_pool_destroy(config->client, swap->pool);
 		swap_close(&swap->disk);
