@@ -41,8 +41,9 @@ int tm_disks_remove(struct tm_disks *disks, const char *name, char *error,
 /* Bytes demoted, or as tm_disk_demote(). */
 int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 			uint64_t bytes, char *error, size_t error_size);
-/* The same, of whichever disks can: for a host that is short of memory. */
-uint64_t tm_disks_demote_any(struct tm_disks *disks, uint64_t bytes);
+/* The host is short of that much memory: pages of whichever disks have a
+ * backing file are written there, by a thread of their own. Does not wait. */
+void tm_disks_press(struct tm_disks *disks, uint64_t bytes);
 
 /* The @n-th disk; false: there are not so many. */
 bool tm_disks_report(struct tm_disks *disks, size_t n,

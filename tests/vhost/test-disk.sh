@@ -74,6 +74,20 @@ test "$in_file" -ge 128 || complain "$in_file blocks were demoted, not 128"
 tmem disk demote vm1 1M 2>err && complain "vm1 has no backing file"
 grep -q 'no backing file' err || complain "no backing file: $(cat err)"
 
+# And because the host is short, which is what a reserve beyond all measure says.
+"$peer" vm2 write 9 256 || complain "vm2 cannot be written"
+before=$(field vm2 blocks_in_tmem)
+tmem set --memory auto,max=64M,reserve=1000T || complain "set: status $?"
+for _ in $(seq 200); do
+	test "$(field vm2 blocks_in_tmem)" -lt 64 && break
+	sleep 0.05
+done
+test "$before" -gt 200 || complain "vm2 had $before blocks in memory"
+test "$(field vm2 blocks_in_tmem)" -lt 64 ||
+	complain "of $before blocks $(field vm2 blocks_in_tmem) stay in memory"
+tmem set --memory 64M || complain "set: status $?"
+"$peer" vm2 verify 9 256 || complain "what the host took reads as something else"
+
 # A frozen client's requests wait.
 tmem freeze vm1
 "$peer" vm1 write 9 10 2>err &

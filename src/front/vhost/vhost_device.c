@@ -103,8 +103,7 @@ void tm_vhost_device_reset(struct tm_vhost_device *device)
 	go_on_all(device);
 }
 
-/* --- features
- * --------------------------------------------------------------------- */
+/* --- features ------------------------------------------------------------ */
 
 static const char *set_features(struct tm_vhost_device *device,
 				uint64_t features)
@@ -138,8 +137,7 @@ static const char *set_protocol_features(struct tm_vhost_device *device,
 	return NULL;
 }
 
-/* --- memory
- * ------------------------------------------------------------------------ */
+/* --- memory -------------------------------------------------------------- */
 
 /* Memory has changed: the rings are looked for in it once more. */
 static void move_rings(struct tm_vhost_device *device)
@@ -217,8 +215,7 @@ static int remove_region(struct tm_vhost_device *device,
 	return err;
 }
 
-/* --- rings
- * ------------------------------------------------------------------------- */
+/* --- rings --------------------------------------------------------------- */
 
 static void start_ring(struct tm_vhost_device *device,
 		       struct tm_vhost_ring *ring)
@@ -351,8 +348,7 @@ static const char *act_on_ring(struct tm_vhost_device *device,
 	return NULL;
 }
 
-/* --- what is asked
- * ------------------------------------------------------------------ */
+/* --- what is asked ------------------------------------------------------- */
 
 static void answer_number(struct tm_vhost_reply *reply, uint64_t number)
 {
@@ -417,8 +413,7 @@ static const char *set_inflight(struct tm_vhost_device *device,
 	return NULL;
 }
 
-/* --- all of them
- * --------------------------------------------------------------------- */
+/* --- all of them --------------------------------------------------------- */
 
 /* What needs a feature of the protocol that was taken. */
 static bool is_negotiated(const struct tm_vhost_device *device,

@@ -105,8 +105,7 @@ int tm_vhost_device_act(struct tm_vhost_device *device,
 			const struct tm_vhost_message *message, int *fds,
 			struct tm_vhost_reply *reply, const char **why);
 
-/* --- workers
- * ---------------------------------------------------------------------- */
+/* --- workers ------------------------------------------------------------- */
 
 int tm_vhost_worker_start(struct tm_vhost_device *device, uint32_t number);
 /* Also frees it. */

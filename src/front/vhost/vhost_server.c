@@ -64,8 +64,7 @@ struct tm_vhost {
 	_Atomic uint64_t dropped;
 };
 
-/* --- a message arrives
- * -------------------------------------------------------------- */
+/* --- a message arrives --------------------------------------------------- */
 
 static void forget_message(struct arriving *arriving)
 {
@@ -154,8 +153,7 @@ static int read_message(struct tm_vhost *door)
 	}
 }
 
-/* --- and is answered
- * ---------------------------------------------------------------- */
+/* --- and is answered ----------------------------------------------------- */
 
 static int send_reply(struct tm_vhost *door, uint32_t request,
 		      struct tm_vhost_reply *reply)
@@ -249,8 +247,7 @@ static void read_on(struct tm_vhost *door)
 		drop(door, NULL);
 }
 
-/* --- the thread
- * ----------------------------------------------------------------------- */
+/* --- the thread ---------------------------------------------------------- */
 
 static void let_in(struct tm_vhost *door)
 {
@@ -303,8 +300,7 @@ static void *run(void *opaque)
 	return NULL;
 }
 
-/* --- the door
- * ------------------------------------------------------------------------- */
+/* --- the door ------------------------------------------------------------ */
 
 static uint32_t worker_count(uint32_t threads, uint32_t queues)
 {
