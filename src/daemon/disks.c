@@ -173,7 +173,8 @@ static uint32_t block_bytes(const struct entry *entry)
 	return TM_BLOCK_SIZE;
 }
 
-static int open_door(struct entry *entry, const struct tm_complaint *complaint)
+static int open_door(struct entry *entry, struct tm_vhost_given *given,
+		     const struct tm_complaint *complaint)
 {
 	const struct tm_config_client *settings = &entry->config.client;
 	struct tm_sockets *sockets = entry->disks->host.sockets;
@@ -190,6 +191,7 @@ static int open_door(struct entry *entry, const struct tm_complaint *complaint)
 		.is_readonly = entry->config.is_readonly,
 		.block_bytes = block_bytes(entry),
 		.queues = entry->config.queues,
+		.given = given,
 		.log = entry->disks->host.log,
 		.log_opaque = entry->disks->host.opaque,
 	};
@@ -220,7 +222,8 @@ static void free_entry(struct entry *entry)
 	free(entry);
 }
 
-static int open_entry(struct entry *entry, const struct tm_complaint *complaint)
+static int open_entry(struct entry *entry, struct tm_vhost_given *given,
+		      const struct tm_complaint *complaint)
 {
 	struct tm_registry *registry = entry->disks->host.registry;
 	int err = attach(entry, complaint);
@@ -230,7 +233,7 @@ static int open_entry(struct entry *entry, const struct tm_complaint *complaint)
 	err = open_disk(entry, complaint);
 	if (err)
 		goto out_detach;
-	err = open_door(entry, complaint);
+	err = open_door(entry, given, complaint);
 	if (err)
 		goto out_close;
 	return 0;
@@ -481,7 +484,7 @@ static void append(struct tm_disks *disks, struct entry *entry)
 }
 
 int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
-		 char *error, size_t error_size)
+		 struct tm_vhost_given *given, char *error, size_t error_size)
 {
 	const struct tm_complaint complaint = { error, error_size };
 	struct entry *entry = hold(disks, config->client.name);
@@ -499,7 +502,7 @@ int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
 	entry->disks = disks;
 	entry->config = *config;
 	entry->references = 1;
-	err = open_entry(entry, &complaint);
+	err = open_entry(entry, given, &complaint);
 	if (err) {
 		free(entry);
 		return err;
@@ -548,6 +551,19 @@ bool tm_disks_describe(struct tm_disks *disks, size_t n,
 	return true;
 }
 
+int tm_disks_give(struct tm_disks *disks, size_t n,
+		  struct tm_vhost_given *given)
+{
+	struct entry *entry = hold_nth(disks, n);
+	int err;
+
+	if (!entry)
+		return -ENOENT;
+	err = tm_vhost_give(entry->door, given);
+	release(disks, entry);
+	return err;
+}
+
 static int control_add(void *disks, const char *text, char *error,
 		       size_t error_size)
 {
@@ -555,7 +571,8 @@ static int control_add(void *disks, const char *text, char *error,
 	struct tm_config_disk config;
 	int err = tm_config_disk_parse(text, &config, &complaint);
 
-	return err ? err : tm_disks_add(disks, &config, error, error_size);
+	return err ? err
+		   : tm_disks_add(disks, &config, NULL, error, error_size);
 }
 
 static int control_remove(void *disks, const char *name, char *error,

@@ -456,6 +456,7 @@ int peer_setup(struct vhost_peer *peer, const char *path, uint32_t queues)
 	int err = peer_connect(peer, path);
 
 	peer->queues = queues;
+	peer->setups++;
 	if (!err)
 		err = peer_negotiate(peer);
 	if (!err && (peer->protocol & BIT(TM_VHOST_PROTOCOL_CONFIG)))

@@ -41,6 +41,7 @@ struct vhost_peer {
 	uint64_t features; /* to take, of those */
 	uint64_t protocol;
 	uint32_t queues; /* set up by peer_setup() */
+	unsigned setups; /* so far */
 	uint64_t size_bytes; /* of the disk, after peer_setup() */
 	struct {
 		int kick_fd;

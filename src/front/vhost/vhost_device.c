@@ -217,8 +217,8 @@ static int remove_region(struct tm_vhost_device *device,
 
 /* --- rings --------------------------------------------------------------- */
 
-static void start_ring(struct tm_vhost_device *device,
-		       struct tm_vhost_ring *ring)
+void tm_vhost_ring_start(struct tm_vhost_device *device,
+			 struct tm_vhost_ring *ring)
 {
 	int err = tm_vhost_queue_start(&ring->queue, device->memory,
 				       &ring->addr, device->area);
@@ -258,7 +258,7 @@ static const char *set_kick(struct tm_vhost_device *device,
 	ring->kick_fd = *fd;
 	*fd = -1;
 	if (!ring->is_started)
-		start_ring(device, ring);
+		tm_vhost_ring_start(device, ring);
 	return NULL;
 }
 
