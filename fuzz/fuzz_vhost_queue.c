@@ -33,8 +33,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* --- a disk that knows its end
- * ------------------------------------------------ */
+/* --- a disk that knows its end ------------------------------------------- */
 
 struct tm_disk {
 	uint8_t bytes[DISK_BYTES];
@@ -86,8 +85,7 @@ uint64_t tm_disk_size_bytes(const struct tm_disk *disk)
 	return DISK_BYTES;
 }
 
-/* --- one input
- * ------------------------------------------------------------------ */
+/* --- one input ----------------------------------------------------------- */
 
 struct state {
 	struct tm_disk disk;

@@ -145,8 +145,7 @@ struct tm_vhost_inflight_queue {
 #define TM_VHOST_INFLIGHT_VERSION 1
 #define TM_VHOST_INFLIGHT_ALIGN 64
 
-/* --- the split virtqueue
- * ------------------------------------------------------ */
+/* --- the split virtqueue ------------------------------------------------- */
 
 #define TM_VIRTIO_NEXT 1u
 #define TM_VIRTIO_WRITE 2u
@@ -189,8 +188,7 @@ enum tm_virtio_feature {
 	TM_VIRTIO_F_VERSION_1 = 32,
 };
 
-/* --- the block device
- * --------------------------------------------------------- */
+/* --- the block device ---------------------------------------------------- */
 
 #define TM_VIRTIO_SECTOR 512
 

@@ -35,8 +35,7 @@ static const struct tm_cli_option disk_options[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* --- list
- * --------------------------------------------------------------------- */
+/* --- list ---------------------------------------------------------------- */
 
 static void size_cell(struct tm_report *report, uint64_t bytes)
 {
@@ -124,8 +123,7 @@ static int run_list(struct tm_cli_control *control, char **operands)
 	return TM_CLI_OK;
 }
 
-/* --- changes
- * ---------------------------------------------------------------------- */
+/* --- changes ------------------------------------------------------------- */
 
 static int finish(const struct tm_cli_control *control, json_t *answer)
 {

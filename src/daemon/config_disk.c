@@ -279,8 +279,7 @@ int tm_config_disk_parse(const char *text, struct tm_config_disk *disk,
 	return err ? err : tm_config_disk_check(disk, complaint);
 }
 
-/* --- and back
- * ----------------------------------------------------------------- */
+/* --- and back ------------------------------------------------------------ */
 
 struct printed {
 	char *text;

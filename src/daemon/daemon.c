@@ -243,7 +243,9 @@ static int add_disk(struct tm_daemon *daemon,
 		    const struct tm_config_disk *config)
 {
 	char error[TM_CONFIG_ERROR_SIZE];
-	int err = tm_disks_add(daemon->disks, config, error, sizeof(error));
+	int err = tm_disks_add(daemon->disks, config,
+			       tm_takeover_door(daemon, config->client.name),
+			       error, sizeof(error));
 
 	if (err)
 		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
@@ -269,6 +271,8 @@ static int open_disks(struct tm_daemon *daemon)
 		err = add_disk(daemon, d);
 	if (!err)
 		tm_takeover_import_disks(daemon);
+	/* Whose disk is not served any more is not to wait for it. */
+	tm_takeover_forget(daemon);
 	return err;
 }
 

@@ -58,6 +58,7 @@ struct tm_daemon {
 	bool is_successor;
 	struct tm_inherited_peer *inherited;
 	struct tm_config_disk *inherited_disks;
+	struct tm_inherited_door *inherited_doors;
 	/* guarded by limit_lock */
 	struct tm_lock limit_lock;
 	struct tm_fallow *fallow;	/* NULL: the limit is fixed */
@@ -117,6 +118,9 @@ bool tm_takeover_give(struct tm_daemon *daemon);
 int tm_takeover_take(struct tm_daemon *daemon, int *connection);
 /* Serves the peers that came with it, before anybody else; or does not. */
 void tm_takeover_import(struct tm_daemon *daemon);
+/* The door that disk @name had in the old daemon, or NULL. */
+struct tm_vhost_given *tm_takeover_door(struct tm_daemon *daemon,
+					const char *name);
 /* Serves the disks that the old daemon had and the configuration has not. */
 void tm_takeover_import_disks(struct tm_daemon *daemon);
 void tm_takeover_forget(struct tm_daemon *daemon);

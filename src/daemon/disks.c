@@ -15,11 +15,19 @@
  * daemon ends, the client stays; when the disk is removed, it is destroyed. A
  * client that an operator destroys takes its disk along, from the main thread.
  *
+ * When the host is short of memory, and what is held is persistent, a thread
+ * writes pages of disks to their files, step by step, as long as that is so.
+ *
  * Locks: disks.lock guards the list, references and what was dropped.
  */
 #include <config.h>
 
 #include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +38,8 @@
 #include "disks.h"
 #include "lock.h"
 #include "vhost.h"
+
+#define PRESS_STEP_BYTES (UINT64_C(16) << 20)
 
 struct entry {
 	/* set at creation, then constant */
@@ -51,6 +61,12 @@ struct tm_disks {
 	/* guarded by lock */
 	struct tm_lock lock;
 	struct entry *first;
+	bool has_presser;
+	pthread_t presser; /* constant once it is there */
+	/* the presser's */
+	sem_t pressed;
+	_Atomic uint64_t press_bytes; /* what the next step is to free */
+	_Atomic bool is_closing;
 };
 
 __attribute__((format(printf, 3, 4))) static int
@@ -79,8 +95,7 @@ say(const struct tm_disks *disks, enum tmem_log_level level, const char *format,
 	disks->host.log(disks->host.opaque, level, text);
 }
 
-/* --- one disk
- * --------------------------------------------------------------------- */
+/* --- one disk ------------------------------------------------------------ */
 
 static int apply_limits(const struct tm_config_client *settings,
 			struct tmem_client *client,
@@ -158,7 +173,8 @@ static uint32_t block_bytes(const struct entry *entry)
 	return TM_BLOCK_SIZE;
 }
 
-static int open_door(struct entry *entry, const struct tm_complaint *complaint)
+static int open_door(struct entry *entry, struct tm_vhost_given *given,
+		     const struct tm_complaint *complaint)
 {
 	const struct tm_config_client *settings = &entry->config.client;
 	struct tm_sockets *sockets = entry->disks->host.sockets;
@@ -175,6 +191,7 @@ static int open_door(struct entry *entry, const struct tm_complaint *complaint)
 		.is_readonly = entry->config.is_readonly,
 		.block_bytes = block_bytes(entry),
 		.queues = entry->config.queues,
+		.given = given,
 		.log = entry->disks->host.log,
 		.log_opaque = entry->disks->host.opaque,
 	};
@@ -205,7 +222,8 @@ static void free_entry(struct entry *entry)
 	free(entry);
 }
 
-static int open_entry(struct entry *entry, const struct tm_complaint *complaint)
+static int open_entry(struct entry *entry, struct tm_vhost_given *given,
+		      const struct tm_complaint *complaint)
 {
 	struct tm_registry *registry = entry->disks->host.registry;
 	int err = attach(entry, complaint);
@@ -215,7 +233,7 @@ static int open_entry(struct entry *entry, const struct tm_complaint *complaint)
 	err = open_disk(entry, complaint);
 	if (err)
 		goto out_detach;
-	err = open_door(entry, complaint);
+	err = open_door(entry, given, complaint);
 	if (err)
 		goto out_close;
 	return 0;
@@ -227,8 +245,7 @@ out_detach:
 	return err;
 }
 
-/* --- the list
- * ----------------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------ */
 
 static struct entry *find_locked(struct tm_disks *disks, const char *name)
 {
@@ -272,48 +289,6 @@ static void release(struct tm_disks *disks, struct entry *entry)
 	tm_lock_release(&disks->lock);
 	if (is_last)
 		free_entry(entry);
-}
-
-/* At the end, so that the order is that of the configuration. */
-static void append(struct tm_disks *disks, struct entry *entry)
-{
-	struct entry **link;
-
-	tm_lock_acquire(&disks->lock);
-	for (link = &disks->first; *link; link = &(*link)->next)
-		;
-	*link = entry;
-	tm_lock_release(&disks->lock);
-}
-
-int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
-		 char *error, size_t error_size)
-{
-	const struct tm_complaint complaint = { error, error_size };
-	struct entry *entry = hold(disks, config->client.name);
-	int err;
-
-	if (entry) {
-		release(disks, entry);
-		return complain(&complaint, -EEXIST,
-				"there is a disk \"%s\" already",
-				config->client.name);
-	}
-	entry = calloc(1, sizeof(*entry));
-	if (!entry)
-		return complain(&complaint, -ENOMEM, "no memory for a disk");
-	entry->disks = disks;
-	entry->config = *config;
-	entry->references = 1;
-	err = open_entry(entry, &complaint);
-	if (err) {
-		free(entry);
-		return err;
-	}
-	append(disks, entry);
-	say(disks, TMEM_LOG_INFO, "disk %s: served at %s", config->client.name,
-	    config->client.socket);
-	return 0;
 }
 
 /* Takes an entry out: by name, or (NULL) one that was dropped. */
@@ -384,9 +359,7 @@ void tm_disks_end_dropped(struct tm_disks *disks)
 		end_disk(disks, entry);
 }
 
-/* --- demotion
- * ---------------------------------------------------------------------------
- */
+/* --- demotion ------------------------------------------------------------ */
 
 int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 			uint64_t bytes, char *error, size_t error_size)
@@ -411,7 +384,7 @@ int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 	return demoted;
 }
 
-uint64_t tm_disks_demote_any(struct tm_disks *disks, uint64_t bytes)
+static uint64_t demote_any(struct tm_disks *disks, uint64_t bytes)
 {
 	uint64_t total = 0;
 	struct entry *entry;
@@ -427,9 +400,120 @@ uint64_t tm_disks_demote_any(struct tm_disks *disks, uint64_t bytes)
 	return total;
 }
 
-/* --- reports
- * ------------------------------------------------------------------------------
- */
+/* Writing takes as long as files do: not the main thread's work. One step for
+ * each time that the host is found short. */
+static void *run_presser(void *opaque)
+{
+	struct tm_disks *disks = opaque;
+
+	for (;;) {
+		uint64_t bytes, demoted;
+
+		while (sem_wait(&disks->pressed) && errno == EINTR)
+			;
+		if (atomic_load(&disks->is_closing))
+			return NULL;
+		bytes = atomic_exchange(&disks->press_bytes, 0);
+		demoted = bytes ? demote_any(disks, bytes) : 0;
+		if (demoted)
+			say(disks, TMEM_LOG_INFO,
+			    "the host is short of memory: %" PRIu64
+			    " KiB of disks went to their files",
+			    demoted >> 10);
+	}
+}
+
+/* The first disk with a file brings it (lock held). */
+static int start_presser(struct tm_disks *disks)
+{
+	sigset_t all, before;
+	int err;
+
+	if (disks->has_presser)
+		return 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&disks->presser, NULL, run_presser, disks);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	disks->has_presser = !err;
+	return -err;
+}
+
+void tm_disks_press(struct tm_disks *disks, uint64_t bytes)
+{
+	uint64_t none = 0;
+
+	if (!disks)
+		return;
+	if (bytes > PRESS_STEP_BYTES)
+		bytes = PRESS_STEP_BYTES;
+	/* While one step is under way there is one more to come at most. */
+	if (atomic_compare_exchange_strong(&disks->press_bytes, &none, bytes))
+		sem_post(&disks->pressed);
+}
+
+static void stop_presser(struct tm_disks *disks)
+{
+	atomic_store(&disks->is_closing, true);
+	sem_post(&disks->pressed);
+	if (disks->has_presser)
+		pthread_join(disks->presser, NULL);
+	sem_destroy(&disks->pressed);
+}
+
+/* --- another disk -------------------------------------------------------- */
+
+/* At the end, so that the order is that of the configuration. */
+static void append(struct tm_disks *disks, struct entry *entry)
+{
+	struct entry **link;
+	int err = 0;
+
+	tm_lock_acquire(&disks->lock);
+	for (link = &disks->first; *link; link = &(*link)->next)
+		;
+	*link = entry;
+	if (*entry->config.backing && start_presser(disks))
+		err = -EAGAIN;
+	tm_lock_release(&disks->lock);
+	if (err)
+		say(disks, TMEM_LOG_WARNING,
+		    "no thread: a host that is short of memory gets none of "
+		    "disk %s back by itself",
+		    entry->config.client.name);
+}
+
+int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
+		 struct tm_vhost_given *given, char *error, size_t error_size)
+{
+	const struct tm_complaint complaint = { error, error_size };
+	struct entry *entry = hold(disks, config->client.name);
+	int err;
+
+	if (entry) {
+		release(disks, entry);
+		return complain(&complaint, -EEXIST,
+				"there is a disk \"%s\" already",
+				config->client.name);
+	}
+	entry = calloc(1, sizeof(*entry));
+	if (!entry)
+		return complain(&complaint, -ENOMEM, "no memory for a disk");
+	entry->disks = disks;
+	entry->config = *config;
+	entry->references = 1;
+	err = open_entry(entry, given, &complaint);
+	if (err) {
+		free(entry);
+		return err;
+	}
+	append(disks, entry);
+	say(disks, TMEM_LOG_INFO, "disk %s: served at %s", config->client.name,
+	    config->client.socket);
+	return 0;
+}
+
+/* --- reports ------------------------------------------------------------- */
 
 bool tm_disks_report(struct tm_disks *disks, size_t n,
 		     struct tm_disk_report *report)
@@ -467,6 +551,19 @@ bool tm_disks_describe(struct tm_disks *disks, size_t n,
 	return true;
 }
 
+int tm_disks_give(struct tm_disks *disks, size_t n,
+		  struct tm_vhost_given *given)
+{
+	struct entry *entry = hold_nth(disks, n);
+	int err;
+
+	if (!entry)
+		return -ENOENT;
+	err = tm_vhost_give(entry->door, given);
+	release(disks, entry);
+	return err;
+}
+
 static int control_add(void *disks, const char *text, char *error,
 		       size_t error_size)
 {
@@ -474,7 +571,8 @@ static int control_add(void *disks, const char *text, char *error,
 	struct tm_config_disk config;
 	int err = tm_config_disk_parse(text, &config, &complaint);
 
-	return err ? err : tm_disks_add(disks, &config, error, error_size);
+	return err ? err
+		   : tm_disks_add(disks, &config, NULL, error, error_size);
 }
 
 static int control_remove(void *disks, const char *name, char *error,
@@ -506,8 +604,7 @@ const struct tm_control_disks *tm_disks_control(void)
 	return &table;
 }
 
-/* --- opening and closing
- * -------------------------------------------------------------------- */
+/* --- opening and closing ------------------------------------------------- */
 
 int tm_disks_open(const struct tm_disks_host *host, struct tm_disks **out)
 {
@@ -517,6 +614,7 @@ int tm_disks_open(const struct tm_disks_host *host, struct tm_disks **out)
 		return -ENOMEM;
 	disks->host = *host;
 	tm_lock_init(&disks->lock, TM_RANK_DISKS);
+	sem_init(&disks->pressed, 0, 0);
 	*out = disks;
 	return 0;
 }
@@ -525,6 +623,7 @@ void tm_disks_close(struct tm_disks *disks)
 {
 	if (!disks)
 		return;
+	stop_presser(disks);
 	while (disks->first) {
 		struct entry *entry = disks->first;
 

@@ -11,6 +11,7 @@
 #include "control.h"
 #include "registry.h"
 #include "sockets.h"
+#include "vhost.h"
 
 struct tm_disks;
 
@@ -30,9 +31,10 @@ void tm_disks_close(struct tm_disks *disks);
 
 /* From any thread, all but closing. Errors come with a sentence in @error. */
 
-/* -EEXIST: there is one of that name. */
+/* -EEXIST: there is one of that name. @given: NULL, or its door in a
+ * predecessor. */
 int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
-		 char *error, size_t error_size);
+		 struct tm_vhost_given *given, char *error, size_t error_size);
 
 /* Ends the disk and its client. -ENOENT. */
 int tm_disks_remove(struct tm_disks *disks, const char *name, char *error,
@@ -41,8 +43,9 @@ int tm_disks_remove(struct tm_disks *disks, const char *name, char *error,
 /* Bytes demoted, or as tm_disk_demote(). */
 int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 			uint64_t bytes, char *error, size_t error_size);
-/* The same, of whichever disks can: for a host that is short of memory. */
-uint64_t tm_disks_demote_any(struct tm_disks *disks, uint64_t bytes);
+/* The host is short of that much memory: pages of whichever disks have a
+ * backing file are written there, by a thread of their own. Does not wait. */
+void tm_disks_press(struct tm_disks *disks, uint64_t bytes);
 
 /* The @n-th disk; false: there are not so many. */
 bool tm_disks_report(struct tm_disks *disks, size_t n,
@@ -50,6 +53,11 @@ bool tm_disks_report(struct tm_disks *disks, size_t n,
 /* How it was described; for a successor. */
 bool tm_disks_describe(struct tm_disks *disks, size_t n,
 		       struct tm_config_disk *config);
+
+/* Its door is a successor's from now on; as tm_vhost_give(). The descriptors
+ * are the disks' until they are closed. */
+int tm_disks_give(struct tm_disks *disks, size_t n,
+		  struct tm_vhost_given *given);
 
 /* @member is destroyed: if it is a disk's, that is to end. */
 void tm_disks_drop(struct tm_disks *disks, const struct tm_member *member);

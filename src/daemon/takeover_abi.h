@@ -10,6 +10,8 @@
  *				disk, once for each, as it is described
  *				peer, once for each, with its descriptors:
  *				nothing is done for it from here on
+ *				door, once for each disk whose virtual
+ *				machine is there, with its descriptors
  *				arena, with its descriptor if it has no path;
  *				nothing is open in the store any more
  *	end: serves, or not
@@ -26,6 +28,7 @@
 #define TM_TAKEOVER_MAGIC UINT64_C(0x7265766f6d656d74)	/* "tmemover" */
 #define TM_TAKEOVER_VERSION 2
 #define TM_TAKEOVER_RECORD_MAX 4096
+#define TM_TAKEOVER_DOOR_MAX 6144
 #define TM_TAKEOVER_SUFFIX ".takeover"
 
 enum tm_takeover_kind {
@@ -36,6 +39,7 @@ enum tm_takeover_kind {
 	TM_TAKEOVER_ARENA,
 	TM_TAKEOVER_END,
 	TM_TAKEOVER_DISK,
+	TM_TAKEOVER_DOOR,
 };
 
 struct tm_takeover_head {
@@ -78,6 +82,15 @@ struct tm_takeover_peer {
 struct tm_takeover_disk {
 	struct tm_takeover_head head;
 	char text[TM_TAKEOVER_RECORD_MAX];
+};
+
+/* A disk's door, as vhost.h describes it, with the descriptors it names. */
+struct tm_takeover_door {
+	struct tm_takeover_head head;
+	char name[64];
+	uint32_t size;
+	uint32_t reserved;
+	uint8_t record[TM_TAKEOVER_DOOR_MAX];
 };
 
 struct tm_takeover_arena {

@@ -6,6 +6,7 @@
  *	verify SEED BLOCKS	they are what write would write
  *	zeros BLOCKS		they are zeros
  *	discard BLOCKS
+ *	stayed			it never had to connect again
  *	size			prints the disk's size in bytes
  *	hold			prints "held", and answers nothing more until
  *				its standard input ends: a front end that stays
@@ -150,6 +151,11 @@ static int run(struct vhost_peer *peer, const char *path, char **words)
 
 	if (!strcmp(command, "size")) {
 		printf("%" PRIu64 "\n", peer->size_bytes);
+		return 1;
+	}
+	if (!strcmp(command, "stayed")) {
+		if (peer->setups != 1)
+			fail("it was hung up on", -ECONNRESET);
 		return 1;
 	}
 	if (!strcmp(command, "hold")) {

@@ -57,12 +57,23 @@ tmem disk add "name=vm2,socket=$scratch/other,kind=swap,size=1M" 2>err &&
 grep -q 'already' err || complain "a second one: $(cat err)"
 "$peer" vm2 write 6 256 verify 6 256 || complain "vm2 does not keep its blocks"
 old=$daemon
-"$peer" vm2 write 7 256 verify 7 256 write 8 256 verify 8 256 2>err &
+mkfifo go
+"$peer" vm1 write 7 4000 verify 7 4000 hold verify 7 4000 write 8 100 verify 8 100 \
+	stayed <go >held 2>err &
 writer=$!
+"$peer" vm2 write 8 256 hold verify 8 256 stayed <go >held2 2>err2 &
+writer2=$!
+exec 7>go
+until grep -q held held2; do
+	kill -0 "$writer2" || break
+done
 # shellcheck disable=SC2086
 start --takeover $serve
 wait "$old"
+logged 'disk vm2: goes on with its front end'
+exec 7>&-
 wait "$writer" || complain "over a takeover: $(cat err)"
+wait "$writer2" || complain "an operator's disk, over a takeover: $(cat err2)"
 "$peer" vm2 verify 8 256 || complain "vm2 is not what it was, in the successor"
 test "$(field vm2 connections)" -ge 1 || complain "vm2 is not listed"
 
@@ -73,6 +84,20 @@ test "$in_file" -ge 128 || complain "$in_file blocks were demoted, not 128"
 "$peer" vm2 verify 8 256 || complain "what was demoted reads as something else"
 tmem disk demote vm1 1M 2>err && complain "vm1 has no backing file"
 grep -q 'no backing file' err || complain "no backing file: $(cat err)"
+
+# And because the host is short, which is what a reserve beyond all measure says.
+"$peer" vm2 write 9 256 || complain "vm2 cannot be written"
+before=$(field vm2 blocks_in_tmem)
+tmem set --memory auto,max=64M,reserve=1000T || complain "set: status $?"
+for _ in $(seq 200); do
+	test "$(field vm2 blocks_in_tmem)" -lt 64 && break
+	sleep 0.05
+done
+test "$before" -gt 200 || complain "vm2 had $before blocks in memory"
+test "$(field vm2 blocks_in_tmem)" -lt 64 ||
+	complain "of $before blocks $(field vm2 blocks_in_tmem) stay in memory"
+tmem set --memory 64M || complain "set: status $?"
+"$peer" vm2 verify 9 256 || complain "what the host took reads as something else"
 
 # A frozen client's requests wait.
 tmem freeze vm1

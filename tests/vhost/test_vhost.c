@@ -93,8 +93,7 @@ static void connect_peer(uint32_t queues)
 	ck_assert_int_eq(peer_setup(&peer, socket_path, queues), 0);
 }
 
-/* --- data
- * ------------------------------------------------------------------------- */
+/* --- data ---------------------------------------------------------------- */
 
 START_TEST(what_is_written_is_read_from_every_queue)
 {
@@ -311,8 +310,7 @@ START_TEST(a_readonly_disk_says_so_and_is)
 }
 END_TEST
 
-/* --- features
- * -------------------------------------------------------------------- */
+/* --- features ------------------------------------------------------------ */
 
 START_TEST(it_works_without_any_feature)
 {
@@ -375,8 +373,7 @@ START_TEST(a_disabled_queue_waits)
 }
 END_TEST
 
-/* --- memory
- * ---------------------------------------------------------------------- */
+/* --- memory -------------------------------------------------------------- */
 
 static int change_region(uint32_t request, const struct tm_vhost_region *region,
 			 int fd)
@@ -495,8 +492,7 @@ START_TEST(memory_that_is_gone_ends_the_ring_alone)
 }
 END_TEST
 
-/* --- who comes back
- * -------------------------------------------------------------- */
+/* --- who comes back ------------------------------------------------------ */
 
 /* Away, and noticed: what is offered from now on is not taken. */
 static void leave(void)

@@ -105,8 +105,7 @@ int peer_connect(struct vhost_peer *peer, const char *path)
 	return 0;
 }
 
-/* --- messages
- * --------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 int peer_send_raw(struct vhost_peer *peer, const void *bytes, size_t size,
 		  const int *fds, size_t fd_count)
@@ -291,8 +290,7 @@ bool peer_has_hung_up(struct vhost_peer *peer)
 	       (errno != EAGAIN && errno != EINTR);
 }
 
-/* --- the steps of a set-up
- * ----------------------------------------------------------- */
+/* --- the steps of a set-up ----------------------------------------------- */
 
 int peer_negotiate(struct vhost_peer *peer)
 {
@@ -458,6 +456,7 @@ int peer_setup(struct vhost_peer *peer, const char *path, uint32_t queues)
 	int err = peer_connect(peer, path);
 
 	peer->queues = queues;
+	peer->setups++;
 	if (!err)
 		err = peer_negotiate(peer);
 	if (!err && (peer->protocol & BIT(TM_VHOST_PROTOCOL_CONFIG)))
@@ -472,9 +471,7 @@ int peer_setup(struct vhost_peer *peer, const char *path, uint32_t queues)
 	return err;
 }
 
-/* --- rings
- * ---------------------------------------------------------------------------
- */
+/* --- rings --------------------------------------------------------------- */
 
 uint64_t peer_guest(size_t offset)
 {
@@ -581,8 +578,7 @@ int peer_wait_used(struct vhost_peer *peer, uint32_t queue, uint16_t index,
 	return 0;
 }
 
-/* --- requests
- * ------------------------------------------------------------------------ */
+/* --- requests ------------------------------------------------------------ */
 
 static size_t slot_at(uint32_t slot, size_t offset)
 {

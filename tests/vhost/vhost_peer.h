@@ -41,6 +41,7 @@ struct vhost_peer {
 	uint64_t features; /* to take, of those */
 	uint64_t protocol;
 	uint32_t queues; /* set up by peer_setup() */
+	unsigned setups; /* so far */
 	uint64_t size_bytes; /* of the disk, after peer_setup() */
 	struct {
 		int kick_fd;
@@ -64,8 +65,7 @@ void peer_close(struct vhost_peer *peer);
 
 int peer_connect(struct vhost_peer *peer, const char *path);
 
-/* --- messages
- * --------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
 int peer_send(struct vhost_peer *peer, uint32_t request, uint32_t flags,
 	      const void *payload, uint32_t size_bytes, const int *fds,
@@ -87,8 +87,7 @@ bool peer_is_dropped(struct vhost_peer *peer);
 /* At once: nothing is to be read from it but its end. */
 bool peer_has_hung_up(struct vhost_peer *peer);
 
-/* --- the steps of a set-up
- * ----------------------------------------------------------- */
+/* --- the steps of a set-up ----------------------------------------------- */
 
 int peer_negotiate(struct vhost_peer *peer);
 int peer_get_config(struct vhost_peer *peer,
@@ -110,9 +109,7 @@ int peer_stop_queue(struct vhost_peer *peer, uint32_t queue);
 /* All of it, for that many queues. */
 int peer_setup(struct vhost_peer *peer, const char *path, uint32_t queues);
 
-/* --- rings
- * ---------------------------------------------------------------------------
- */
+/* --- rings --------------------------------------------------------------- */
 
 uint64_t peer_guest(size_t offset);
 void peer_describe(struct vhost_peer *peer, uint32_t queue, uint16_t index,
@@ -130,8 +127,7 @@ void peer_kick(struct vhost_peer *peer, uint32_t queue);
 int peer_wait_used(struct vhost_peer *peer, uint32_t queue, uint16_t index,
 		   int wait_ms);
 
-/* --- requests
- * ------------------------------------------------------------------------ */
+/* --- requests ------------------------------------------------------------ */
 
 /* The three descriptors of a request, from @head on, in slot @slot of the
  * scratch space (64 KiB of data each). */

@@ -22,6 +22,21 @@
 struct tm_disk;
 struct tm_vhost;
 
+/* What the kernel passes at once. */
+#define TM_VHOST_GIVEN_FDS 253
+#define TM_VHOST_RECORD_MAX 6144
+
+/**
+ * struct tm_vhost_given - a door as a predecessor left it
+ * @fds: those that are the holder's to close; -1 where one was taken
+ */
+struct tm_vhost_given {
+	uint32_t bytes;
+	uint32_t fd_count;
+	int fds[TM_VHOST_GIVEN_FDS];
+	uint8_t record[TM_VHOST_RECORD_MAX];
+};
+
 /**
  * struct tm_vhost_config - how a door is opened
  * @disk: stays the caller's, who closes it after the door
@@ -32,6 +47,8 @@ struct tm_vhost;
  * @queues: how many there may be; 0: 16
  * @threads: that serve them; 0: as many as processors, 4 at most
  * @poll_us: how long a thread polls before it sleeps; 0: 50
+ * @given: NULL, or what a predecessor's tm_vhost_give() said: the door goes on
+ *	with its front end. What cannot be taken is hung up on.
  * @log: as in struct tmem_store_config, or NULL
  */
 struct tm_vhost_config {
@@ -43,6 +60,7 @@ struct tm_vhost_config {
 	uint32_t queues;
 	uint32_t threads;
 	uint32_t poll_us;
+	struct tm_vhost_given *given;
 	void (*log)(void *opaque, enum tmem_log_level level, const char *text);
 	void *log_opaque;
 };
@@ -53,6 +71,12 @@ int tm_vhost_open(const struct tm_vhost_config *config, struct tm_vhost **door);
 /* Requests under way are finished first; those not begun are left to whoever
  * serves the rings next. */
 void tm_vhost_close(struct tm_vhost *door);
+
+/* Stops serving, and says all that a successor needs to go on. The descriptors
+ * stay the door's until it is closed, which is all that can be done with it
+ * then. 0; -ENOTCONN: nobody is connected, or is in the middle of a message;
+ * -E2BIG: more descriptors than can be passed. */
+int tm_vhost_give(struct tm_vhost *door, struct tm_vhost_given *given);
 
 /**
  * struct tm_vhost_info - a door, as its operator sees it

@@ -35,8 +35,7 @@
 #define RANGES_MAX 64
 #define RANGE_MAX_SECTORS (UINT32_C(1) << 22) /* 2 GiB */
 
-/* --- what is offered
- * ------------------------------------------------------------ */
+/* --- what is offered ----------------------------------------------------- */
 
 uint64_t tm_vhost_blk_features(const struct tm_vhost_blk *blk)
 {
@@ -88,8 +87,7 @@ void tm_vhost_blk_config(const struct tm_vhost_blk *blk,
 	memcpy(space, &config, sizeof(config));
 }
 
-/* --- one request
- * ------------------------------------------------------------------ */
+/* --- one request --------------------------------------------------------- */
 
 struct request {
 	const struct tm_vhost_blk *blk;

@@ -103,8 +103,7 @@ void tm_vhost_device_reset(struct tm_vhost_device *device)
 	go_on_all(device);
 }
 
-/* --- features
- * --------------------------------------------------------------------- */
+/* --- features ------------------------------------------------------------ */
 
 static const char *set_features(struct tm_vhost_device *device,
 				uint64_t features)
@@ -138,8 +137,7 @@ static const char *set_protocol_features(struct tm_vhost_device *device,
 	return NULL;
 }
 
-/* --- memory
- * ------------------------------------------------------------------------ */
+/* --- memory -------------------------------------------------------------- */
 
 /* Memory has changed: the rings are looked for in it once more. */
 static void move_rings(struct tm_vhost_device *device)
@@ -217,11 +215,10 @@ static int remove_region(struct tm_vhost_device *device,
 	return err;
 }
 
-/* --- rings
- * ------------------------------------------------------------------------- */
+/* --- rings --------------------------------------------------------------- */
 
-static void start_ring(struct tm_vhost_device *device,
-		       struct tm_vhost_ring *ring)
+void tm_vhost_ring_start(struct tm_vhost_device *device,
+			 struct tm_vhost_ring *ring)
 {
 	int err = tm_vhost_queue_start(&ring->queue, device->memory,
 				       &ring->addr, device->area);
@@ -261,7 +258,7 @@ static const char *set_kick(struct tm_vhost_device *device,
 	ring->kick_fd = *fd;
 	*fd = -1;
 	if (!ring->is_started)
-		start_ring(device, ring);
+		tm_vhost_ring_start(device, ring);
 	return NULL;
 }
 
@@ -351,8 +348,7 @@ static const char *act_on_ring(struct tm_vhost_device *device,
 	return NULL;
 }
 
-/* --- what is asked
- * ------------------------------------------------------------------ */
+/* --- what is asked ------------------------------------------------------- */
 
 static void answer_number(struct tm_vhost_reply *reply, uint64_t number)
 {
@@ -417,8 +413,7 @@ static const char *set_inflight(struct tm_vhost_device *device,
 	return NULL;
 }
 
-/* --- all of them
- * --------------------------------------------------------------------- */
+/* --- all of them --------------------------------------------------------- */
 
 /* What needs a feature of the protocol that was taken. */
 static bool is_negotiated(const struct tm_vhost_device *device,

@@ -105,8 +105,20 @@ int tm_vhost_device_act(struct tm_vhost_device *device,
 			const struct tm_vhost_message *message, int *fds,
 			struct tm_vhost_reply *reply, const char **why);
 
-/* --- workers
- * ---------------------------------------------------------------------- */
+/* Its rings are set up, and are served from now on; or are broken, which is
+ * logged. Their worker is parked. */
+void tm_vhost_ring_start(struct tm_vhost_device *device,
+			 struct tm_vhost_ring *ring);
+
+/* The device's part of a struct tm_vhost_given; the connection is its first
+ * descriptor already. See vhost_handover.c. */
+int tm_vhost_device_give(struct tm_vhost_device *device,
+			 struct tm_vhost_given *given);
+/* Before its workers run. On error it is to be reset. */
+int tm_vhost_device_take(struct tm_vhost_device *device,
+			 struct tm_vhost_given *given);
+
+/* --- workers ------------------------------------------------------------- */
 
 int tm_vhost_worker_start(struct tm_vhost_device *device, uint32_t number);
 /* Also frees it. */

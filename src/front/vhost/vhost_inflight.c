@@ -149,8 +149,7 @@ int tm_vhost_area_describe(const struct tm_vhost_area *area,
 	return area->fd;
 }
 
-/* --- one queue's notes
- * -------------------------------------------------------- */
+/* --- one queue's notes --------------------------------------------------- */
 
 static uint64_t entry_at(const struct tm_vhost_notes *notes, uint16_t head)
 {

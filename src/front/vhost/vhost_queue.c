@@ -70,8 +70,7 @@ static uint64_t available_event_at(const struct tm_vhost_queue *queue)
 	       queue->entries * sizeof(struct tm_virtio_used);
 }
 
-/* --- beginning
- * ---------------------------------------------------------------- */
+/* --- beginning ----------------------------------------------------------- */
 
 int tm_vhost_queue_move(struct tm_vhost_queue *queue,
 			const struct tm_vhost_memory *memory,
@@ -121,8 +120,7 @@ int tm_vhost_queue_start(struct tm_vhost_queue *queue,
 	return 0;
 }
 
-/* --- requests
- * ------------------------------------------------------------------ */
+/* --- requests ------------------------------------------------------------ */
 
 static int pop_available(struct tm_vhost_queue *queue, uint16_t *head)
 {
@@ -285,8 +283,7 @@ int tm_vhost_queue_push(struct tm_vhost_queue *queue, uint16_t head,
 	return 0;
 }
 
-/* --- who wakes whom
- * ------------------------------------------------------------- */
+/* --- who wakes whom ------------------------------------------------------ */
 
 int tm_vhost_queue_must_signal(struct tm_vhost_queue *queue)
 {
@@ -327,8 +324,7 @@ int tm_vhost_queue_want_kicks(struct tm_vhost_queue *queue, bool is_wanted)
 	return err;
 }
 
-/* --- bytes
- * ------------------------------------------------------------------------ */
+/* --- bytes --------------------------------------------------------------- */
 
 void tm_vhost_cursor_readable(struct tm_vhost_cursor *cursor,
 			      const struct tm_vhost_queue *queue,

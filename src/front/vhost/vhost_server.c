@@ -57,6 +57,7 @@ struct tm_vhost {
 	int fd; /* -1: nobody is connected */
 	struct arriving arriving;
 	bool is_short_of_descriptors;
+	bool is_given; /* a successor has the front end */
 	/* for others to see */
 	_Atomic bool is_closing;
 	_Atomic bool is_connected;
@@ -64,8 +65,7 @@ struct tm_vhost {
 	_Atomic uint64_t dropped;
 };
 
-/* --- a message arrives
- * -------------------------------------------------------------- */
+/* --- a message arrives --------------------------------------------------- */
 
 static void forget_message(struct arriving *arriving)
 {
@@ -154,8 +154,7 @@ static int read_message(struct tm_vhost *door)
 	}
 }
 
-/* --- and is answered
- * ---------------------------------------------------------------- */
+/* --- and is answered ----------------------------------------------------- */
 
 static int send_reply(struct tm_vhost *door, uint32_t request,
 		      struct tm_vhost_reply *reply)
@@ -249,8 +248,7 @@ static void read_on(struct tm_vhost *door)
 		drop(door, NULL);
 }
 
-/* --- the thread
- * ----------------------------------------------------------------------- */
+/* --- the thread ---------------------------------------------------------- */
 
 static void let_in(struct tm_vhost *door)
 {
@@ -298,13 +296,10 @@ static void *run(void *opaque)
 
 	while (!atomic_load(&door->is_closing))
 		look_round(door);
-	if (door->fd >= 0)
-		drop(door, NULL);
 	return NULL;
 }
 
-/* --- the door
- * ------------------------------------------------------------------------- */
+/* --- the door ------------------------------------------------------------ */
 
 static uint32_t worker_count(uint32_t threads, uint32_t queues)
 {
@@ -365,6 +360,26 @@ static void stop_workers(struct tm_vhost_device *device)
 	free(device->workers);
 }
 
+/* Before anybody looks. What cannot be gone on with is hung up on. */
+static void take_given(struct tm_vhost *door, struct tm_vhost_given *given)
+{
+	int err;
+
+	if (!given || !given->fd_count)
+		return;
+	door->fd = given->fds[0];
+	given->fds[0] = -1;
+	atomic_store(&door->is_connected, true);
+	atomic_fetch_add(&door->connections, 1);
+	err = tm_vhost_device_take(&door->device, given);
+	tm_vhost_say(&door->device, err ? TMEM_LOG_WARNING : TMEM_LOG_INFO,
+		     err ? "front end must connect again: %s"
+			 : "goes on with its front end%s",
+		     err ? strerror(-err) : "");
+	if (err)
+		shutdown(door->fd, SHUT_RDWR);
+}
+
 static int start_threads(struct tm_vhost *door)
 {
 	struct tm_vhost_device *device = &door->device;
@@ -402,10 +417,13 @@ int tm_vhost_open(const struct tm_vhost_config *config, struct tm_vhost **out)
 	door->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = door->wake_fd < 0 ? -errno : 0;
 	door->listen_fd = config->listen_fd;
+	take_given(door, config->given);
 	if (!err)
 		err = start_threads(door);
 	if (err) {
 		stop_workers(&door->device);
+		if (door->fd >= 0)
+			close(door->fd);
 		if (door->wake_fd >= 0)
 			close(door->wake_fd);
 		free(door);
@@ -415,16 +433,42 @@ int tm_vhost_open(const struct tm_vhost_config *config, struct tm_vhost **out)
 	return 0;
 }
 
-void tm_vhost_close(struct tm_vhost *door)
+static void stop_thread(struct tm_vhost *door)
 {
 	const uint64_t one = 1;
 
-	if (!door)
+	if (atomic_exchange(&door->is_closing, true))
 		return;
-	atomic_store(&door->is_closing, true);
 	while (write(door->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
 	pthread_join(door->thread, NULL);
+}
+
+int tm_vhost_give(struct tm_vhost *door, struct tm_vhost_given *given)
+{
+	int err;
+
+	stop_thread(door);
+	given->fd_count = 0;
+	if (door->fd < 0 || door->arriving.bytes)
+		return -ENOTCONN;
+	given->fds[given->fd_count++] = door->fd;
+	err = tm_vhost_device_give(&door->device, given);
+	door->is_given = !err;
+	return err;
+}
+
+void tm_vhost_close(struct tm_vhost *door)
+{
+	if (!door)
+		return;
+	stop_thread(door);
+	if (door->fd >= 0 && !door->is_given)
+		drop(door, NULL);
+	if (door->fd >= 0) {
+		tm_vhost_device_reset(&door->device);
+		close(door->fd);
+	}
 	stop_workers(&door->device);
 	close(door->listen_fd);
 	close(door->wake_fd);
