@@ -25,6 +25,7 @@
 #include "agent_config.h"
 #include "ini.h"
 #include "nearest.h"
+#include "runtime_dir.h"
 
 #define FILE_DEFAULT "/etc/tmem/tmem.conf"
 
@@ -180,7 +181,7 @@ static const struct tm_agent_option options[] = {
 	{ "selfballoon-reserved-mb", "MIB", true, true,
 	  "head room above what is committed [0]", NULL },
 	{ "state", "FILE", true, false,
-	  "keep what is known of each guest there, for Prometheus", set_state },
+	  "keep what is known of each guest there, for tmem top", set_state },
 	{ "log-level", "error|warning|info|debug", true, false,
 	  "what is logged [info]", set_log_level },
 	{ "config", "FILE", false, false, "read this file [" FILE_DEFAULT "]",
@@ -515,6 +516,8 @@ int tm_agent_config_load(int argc, char **argv, struct tm_agent_config **out,
 	/* What is in a guest's swap cannot be pulled back from here. */
 	all.tunables.frontswap_selfshrinking = 0;
 	config->log_level = TM_AGENT_INFO;
+	if (tm_default_balloon(config->state, sizeof(config->state)))
+		*config->state = '\0';
 	err = load(argc, argv, &loading, error, error_size);
 	if (err) {
 		tm_agent_config_free(config);

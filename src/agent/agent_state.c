@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What is known of each guest, as a file in Prometheus' text format, for its
- * node exporter (textfile collector), tmemd's metrics and tmem top.
+ * What is known of each guest, as a file of OpenMetrics lines, for tmemd's
+ * metrics, tmem top, and any other reader of such files.
  *
  * A file rather than one more socket: whoever reads it cannot keep the agent
  * waiting, and needs no rights but to read. It is written beside its place and
@@ -40,7 +40,9 @@ VALUE(most, bytes(guest->reading.law.max_pages))
 VALUE(available, guest->reading.available_pages == TM_GUARD_UNKNOWN
 			 ? UINT64_MAX
 			 : bytes(guest->reading.available_pages))
-VALUE(trusted, guest->is_trusted)
+/* Before the first look there is nothing to trust. */
+VALUE(trusted, guest->is_trusted && guest->reading.law.current_pages)
+VALUE(looks, guest->looks)
 VALUE(pressed, guest->pressed)
 VALUE(untrusted, guest->untrusted)
 VALUE(targets, guest->targets)
@@ -64,13 +66,13 @@ static const struct {
 	  true, available_of },
 	{ "trusted", "gauge", "Whether its last reading could be trusted.",
 	  false, trusted_of },
-	{ "pressed_total", "counter", "Looks at which it was short of memory.",
-	  false, pressed_of },
-	{ "untrusted_total", "counter", "Readings that could not be trusted.",
-	  false, untrusted_of },
-	{ "targets_total", "counter", "Targets that were set.", false,
-	  targets_of },
-	{ "refused_total", "counter", "Targets that were refused.", false,
+	{ "looks", "counter", "Readings that were taken.", false, looks_of },
+	{ "pressed", "counter", "Looks at which it was short of memory.", false,
+	  pressed_of },
+	{ "untrusted", "counter", "Readings that could not be trusted.", false,
+	  untrusted_of },
+	{ "targets", "counter", "Targets that were set.", false, targets_of },
+	{ "refused", "counter", "Targets that were refused.", false,
 	  refused_of },
 };
 
@@ -91,8 +93,10 @@ static void print_metrics(FILE *file, const struct tm_guest *guests)
 			     !guest->reading.law.current_pages))
 				continue;
 			fprintf(file,
-				"tmem_balloon_%s{guest=\"%s\"} %" PRIu64 "\n",
-				metrics[i].name, guest->config.name, value);
+				"tmem_balloon_%s%s{guest=\"%s\"} %" PRIu64 "\n",
+				metrics[i].name,
+				*metrics[i].type == 'c' ? "_total" : "",
+				guest->config.name, value);
 		}
 	}
 	fprintf(file,

@@ -11,8 +11,11 @@
  * they say was true when the guest wrote it. The idea: what the guest cannot
  * do without is what it has less what is available, which holds whether or not
  * a ballooned page still counts in the guest's total (it does where the balloon
- * deflates on OOM). A quarter of that on top stands for what is promised and
- * not used yet: without it a guest could not be seen to want more.
+ * deflates on OOM). A quarter of what its processes use on top stands for what
+ * is promised and not used yet: without it a guest could not be seen to want
+ * more. Not a quarter of all: what is available is free memory and page cache
+ * less the kernel's watermarks, and these do not grow with its processes (they
+ * are 120 MiB in a guest of 1 GiB with huge pages).
  *
  * "What it has" is the most of the last three seconds: while the balloon is
  * inflating, statistics are older than its size, and what is used would come
@@ -224,6 +227,24 @@ static bool read_available(const json_t *stats, uint64_t *pages)
 	return true;
 }
 
+/* What processes and kernel use, of @used_pages that are not available. */
+static uint64_t busy_pages(const struct tm_qmp_guest *q, const json_t *stats,
+			   uint64_t used_pages)
+{
+	uint64_t total_pages, free_pages, cache_pages, idle_pages;
+
+	if (!read_pages(stats, "stat-total-memory", &total_pages) ||
+	    !read_pages(stats, "stat-free-memory", &free_pages) ||
+	    !read_pages(stats, "stat-disk-caches", &cache_pages))
+		return used_pages;
+	idle_pages = free_pages + cache_pages;
+	/* More than it has: what is ballooned counts. */
+	if (total_pages > q->recent_pages[0])
+		idle_pages += total_pages - q->recent_pages[0];
+	total_pages -= total_pages < idle_pages ? total_pages : idle_pages;
+	return total_pages < used_pages ? total_pages : used_pages;
+}
+
 static void make_reading(struct tm_qmp_guest *q, const json_t *stats,
 			 uint64_t available_pages)
 {
@@ -242,7 +263,9 @@ static void make_reading(struct tm_qmp_guest *q, const json_t *stats,
 		.law = {
 			.usable_pages = q->recent_pages[0],
 			.current_pages = q->recent_pages[0],
-			.committed_pages = used_pages + used_pages / 4,
+			.committed_pages =
+				used_pages +
+				busy_pages(q, stats, used_pages) / 4,
 			.max_pages = q->max_pages,
 		},
 		.stalled_us = TM_GUARD_UNKNOWN,

@@ -297,6 +297,52 @@ static int send_sockets(const struct tm_daemon *daemon, int connection)
 	return err;
 }
 
+static int keep_disk(struct tm_daemon *daemon, struct tm_takeover_disk *message)
+{
+	struct tm_config_disk **link = &daemon->inherited_disks;
+	char error[TM_CONFIG_ERROR_SIZE];
+	const struct tm_complaint complaint = { error, sizeof(error) };
+	struct tm_config_disk *disk = malloc(sizeof(*disk));
+
+	if (!disk)
+		return -ENOMEM;
+	message->text[sizeof(message->text) - 1] = '\0';
+	if (tm_config_disk_parse(message->text, disk, &complaint)) {
+		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
+		free(disk);
+		return -EPROTO;
+	}
+	disk->next = NULL;
+	while (*link)
+		link = &(*link)->next;
+	*link = disk;
+	return 0;
+}
+
+/* Operators add disks that no configuration has. They are kept here too: should
+ * the successor fail, they are to be served again. */
+static int send_disks(struct tm_daemon *daemon, int connection)
+{
+	struct tm_config_disk disk;
+	int err = 0;
+
+	for (size_t n = 0;
+	     !err && tm_disks_describe(daemon->disks, n, &disk); n++) {
+		struct tm_takeover_disk message = {
+			.head = head_of(TM_TAKEOVER_DISK),
+		};
+
+		err = tm_config_disk_print(&disk, message.text,
+					   TM_CONFIG_DISK_TEXT_MAX);
+		if (!err)
+			err = keep_disk(daemon, &message);
+		if (!err)
+			err = send_with(connection, &message, sizeof(message),
+					NULL);
+	}
+	return err;
+}
+
 struct give {
 	int connection;
 	uint32_t count;
@@ -368,6 +414,8 @@ static int hand_over(struct tm_daemon *daemon, int connection)
 	uint64_t since_ns = tm_clock_now_ns(tm_clock_system());
 	struct give give = { .connection = connection };
 
+	if (!err)
+		err = send_disks(daemon, connection);
 	if (err)
 		return err;
 	err = tm_ring_server_export(daemon->ring, send_peer, &give);
@@ -423,12 +471,15 @@ bool tm_takeover_give(struct tm_daemon *daemon)
 			      "ends: a successor serves");
 		return true;
 	}
-	if (daemon->store)
+	if (daemon->store) {
+		tm_takeover_forget(daemon);
 		return false;
+	}
 	tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
 		      "the successor failed (%s); going on without it",
 		      strerror(-err));
 	tm_engine_open(daemon);
+	tm_takeover_forget(daemon);
 	return false;
 }
 
@@ -527,12 +578,13 @@ static int keep_peer(struct tm_daemon *daemon,
 	return 0;
 }
 
-/* Peers, until the arena comes, which is last. */
+/* Disks and peers, until the arena comes, which is last. */
 static int take_peers_and_arena(struct tm_daemon *daemon, int connection)
 {
 	union {
 		struct tm_takeover_head head;
 		struct tm_takeover_peer peer;
+		struct tm_takeover_disk disk;
 		struct tm_takeover_arena arena;
 	} message;
 	struct fds fds = { .count = 0 };
@@ -544,10 +596,14 @@ static int take_peers_and_arena(struct tm_daemon *daemon, int connection)
 
 		if (size < 0)
 			return (int)size;
-		if (message.head.kind != TM_TAKEOVER_PEER ||
-		    size != sizeof(message.peer))
+		if (message.head.kind == TM_TAKEOVER_DISK &&
+		    size == sizeof(message.disk))
+			err = keep_disk(daemon, &message.disk);
+		else if (message.head.kind == TM_TAKEOVER_PEER &&
+			 size == sizeof(message.peer))
+			err = keep_peer(daemon, &message.peer, &fds);
+		else
 			break;
-		err = keep_peer(daemon, &message.peer, &fds);
 		close_fds(&fds);
 		if (err)
 			return err;
@@ -577,8 +633,35 @@ void tm_takeover_import(struct tm_daemon *daemon)
 	}
 }
 
+static bool is_configured(const struct tm_daemon *daemon, const char *name)
+{
+	for (const struct tm_config_disk *d = daemon->config->disks; d;
+	     d = d->next)
+		if (!strcmp(d->client.name, name))
+			return true;
+	return false;
+}
+
+void tm_takeover_import_disks(struct tm_daemon *daemon)
+{
+	for (const struct tm_config_disk *d = daemon->inherited_disks; d;
+	     d = d->next) {
+		char error[TM_CONFIG_ERROR_SIZE];
+
+		if (!is_configured(daemon, d->client.name) &&
+		    tm_disks_add(daemon->disks, d, error, sizeof(error)))
+			tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
+	}
+}
+
 void tm_takeover_forget(struct tm_daemon *daemon)
 {
+	while (daemon->inherited_disks) {
+		struct tm_config_disk *disk = daemon->inherited_disks;
+
+		daemon->inherited_disks = disk->next;
+		free(disk);
+	}
 	while (daemon->inherited) {
 		struct tm_inherited_peer *peer = daemon->inherited;
 

@@ -7,6 +7,7 @@
  *	hello			
  *				answer: refused, and that is all; or agreed
  *				socket, once for each, with its descriptors
+ *				disk, once for each, as it is described
  *				peer, once for each, with its descriptors:
  *				nothing is done for it from here on
  *				arena, with its descriptor if it has no path;
@@ -23,7 +24,7 @@
 #include <stdint.h>
 
 #define TM_TAKEOVER_MAGIC UINT64_C(0x7265766f6d656d74)	/* "tmemover" */
-#define TM_TAKEOVER_VERSION 1
+#define TM_TAKEOVER_VERSION 2
 #define TM_TAKEOVER_RECORD_MAX 4096
 #define TM_TAKEOVER_SUFFIX ".takeover"
 
@@ -34,6 +35,7 @@ enum tm_takeover_kind {
 	TM_TAKEOVER_PEER,
 	TM_TAKEOVER_ARENA,
 	TM_TAKEOVER_END,
+	TM_TAKEOVER_DISK,
 };
 
 struct tm_takeover_head {
@@ -70,6 +72,12 @@ struct tm_takeover_peer {
 	uint32_t size;
 	uint32_t reserved;
 	uint8_t record[TM_TAKEOVER_RECORD_MAX];
+};
+
+/* As --vhost-user-blk would describe it. */
+struct tm_takeover_disk {
+	struct tm_takeover_head head;
+	char text[TM_TAKEOVER_RECORD_MAX];
 };
 
 struct tm_takeover_arena {

@@ -2,9 +2,12 @@
 # Sourced by the tests of tmem-balloon, after which ./ is a scratch folder: an
 # agent of the test's own, and trees of files that look like a kernel's.
 # shellcheck shell=bash
-. "${abs_top_srcdir:?}/tests/cli/common.sh"
+test -n "${scratch-}" || . "${abs_top_srcdir:?}/tests/cli/common.sh"
 agent=
 runs=0
+# Where it says how its guests are, unless told otherwise: no place that others
+# read.
+export TMEM_BALLOON=$scratch/default.prom
 
 # within SECONDS COMMAND...: tries it until it succeeds.
 within()
@@ -17,28 +20,28 @@ within()
 	done
 }
 
-# launch ARGUMENT...: starts an agent; $agent is its process, $log its log, and
-# what it prints is in ./printed.
-launch()
+# agent_launch ARGUMENT...: starts an agent; $agent is its process, $agent_log its
+# log, and what it prints is in ./printed.
+agent_launch()
 {
 	: >>empty.conf
 	runs=$((runs + 1))
-	log=log.$runs
+	agent_log=agent.log.$runs
 	"$abs_top_builddir/tmem-balloon" --config empty.conf --log-level debug \
-		"$@" >printed 2>"$log" </dev/null &
+		"$@" >printed 2>"$agent_log" </dev/null &
 	agent=$!
 	started="$started $agent"
 }
 
-# says PATTERN: within seconds, its log has such a line.
-says()
+# agent_says PATTERN: within seconds, its log has such a line.
+agent_says()
 {
-	within 30 grep -q -- "$1" "$log" ||
-		complain "the log has no \"$1\": $(tail -n 5 "$log")"
+	within 30 grep -q -- "$1" "$agent_log" ||
+		complain "the log has no \"$1\": $(tail -n 5 "$agent_log")"
 }
 
-# ends [STATUS]: it is told to end, and does with that status.
-ends()
+# agent_ends [STATUS]: it is told to end, and does with that status.
+agent_ends()
 {
 	local status
 	kill "$agent"
@@ -46,9 +49,9 @@ ends()
 	status=$?
 	started=${started/ $agent/}
 	test $status = "${1:-0}" ||
-		complain "ended with $status: $(tail -n 5 "$log")"
+		complain "ended with $status: $(tail -n 5 "$agent_log")"
 	# Sanitizers speak on standard error.
-	grep -E 'Sanitizer|runtime error' "$log" && complain "see above"
+	grep -E 'Sanitizer|runtime error' "$agent_log" && complain "see above"
 	agent=
 }
 
@@ -65,7 +68,7 @@ refused()
 	fi
 }
 
-# looks COUNT: it has looked so often since now; ./state is its --state.
+# value METRIC [GUEST]: of ./state, which is its --state.
 value()
 {
 	sed -n "s/^tmem_balloon_$1{guest=\"${2:-self}\"} //p" state 2>/dev/null

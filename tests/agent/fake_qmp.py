@@ -6,7 +6,8 @@
 
 Serves SOCKET until it is killed, one connection at a time, and prints a line
 for each target it is given. MODE `good` is a guest of 1 GiB that uses
-used_mib=100 and does what it is told. Other modes are good until something is
+used_mib=100 and does what it is told; with caches=1 it tells of page cache, and
+50 MiB of what it uses are the kernel's own. Other modes are good until something is
 wrong with them:
 
     hang-up     closes after twenty commands, each time
@@ -50,6 +51,7 @@ class Monitor:
         self.mode = mode
         self.max = int(settings.get("max_mib", 1024)) * MIB
         self.used = int(settings.get("used_mib", 100)) * MIB
+        self.caches = "caches" in settings
         self.actual = self.max
         self.born = time.time()
         self.faults = 1000
@@ -87,6 +89,8 @@ class Monitor:
             "stat-swap-out": 0,
             "stat-htlb-pgalloc": UNSET,
         }
+        if self.caches:
+            stats["stat-disk-caches"] = available - available // 2
         if self.mode == "liar":
             stats["stat-available-memory"] = available
         if self.mode == "unset":

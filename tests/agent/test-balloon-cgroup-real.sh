@@ -49,10 +49,10 @@ is_below()
 }
 within 30 is_above $((300 * mib)) || skip "page cache is not charged here"
 # shellcheck disable=SC2086
-launch --source cgroup --actuator cgroup-reclaim --cgroup "$group" --selfballoon-interval 1 \
+agent_launch --source cgroup --actuator cgroup-reclaim --cgroup "$group" --selfballoon-interval 1 \
 	--selfballoon-downhysteresis 1
 within 60 is_below $((200 * mib)) ||
 	complain "a real group keeps $(cat "$group/memory.current")"
 is_above $((64 * mib)) || complain "a real group has lost what it uses"
-ends
+agent_ends
 finish

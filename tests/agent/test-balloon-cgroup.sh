@@ -39,7 +39,7 @@ fast='--selfballoon-interval 1 --selfballoon-downhysteresis 1'
 agent_of()
 {
 	# shellcheck disable=SC2086
-	launch --source cgroup --cgroup "$scratch/group" \
+	agent_launch --source cgroup --cgroup "$scratch/group" \
 		--state "$scratch/state" $fast "$@"
 }
 
@@ -61,7 +61,7 @@ within 20 is_at_least current_bytes $floor
 before=$(value targets_total)
 within 20 is_at_least targets_total $((before + 2))
 holds group/memory.reclaim nothing || complain "reclaim: below the floor"
-ends
+agent_ends
 
 # memory.high: the target and an eighth; as it was in the end, whatever it was.
 rm -r group && fake_cgroup group
@@ -79,7 +79,7 @@ put group/memory.pressure \
 within 20 is_at_least pressed_total 1 || complain "high: pressure is not seen"
 test "$(cat group/memory.high)" -gt $((500 * mib)) ||
 	complain "high: under pressure $(cat group/memory.high)"
-ends
+agent_ends
 holds group/memory.high $((2048 * mib)) ||
 	complain "high: left at $(cat group/memory.high)"
 
@@ -88,10 +88,10 @@ for change in '/^file /d' 's/^pgmajfault.*/pgmajfault many/' 's/^shmem.*/&\n&/';
 	rm -r group && fake_cgroup group
 	put group/memory.stat "$(sed "$change" group/memory.stat)"
 	agent_of --actuator cgroup-high
-	says 'cannot be trusted'
+	agent_says 'cannot be trusted'
 	within 20 is_at_least untrusted_total 2
 	holds group/memory.high max || complain "$change: was driven"
-	ends
+	agent_ends
 done
 refused 'no folder of cgroup 2' --source cgroup --cgroup "$scratch" \
 	--actuator cgroup-high

@@ -10,7 +10,7 @@ fast='--selfballoon-interval 1 --selfballoon-downhysteresis 1'
 agent_of()
 {
 	# shellcheck disable=SC2086
-	launch --source meminfo --actuator xen --proc "$scratch/proc" \
+	agent_launch --source meminfo --actuator xen --proc "$scratch/proc" \
 		--sys "$scratch/sys" --state "$scratch/state" $fast "$@"
 }
 target()
@@ -42,9 +42,9 @@ test "$(value trusted)" = 1 || complain "not trusted: $(cat state)"
 
 # SIGHUP: a tunable changes, and the guest goes on from where it is.
 kill -HUP $agent
-says 'was read again'
+agent_says 'was read again'
 # The memory that it had is its own again.
-ends
+agent_ends
 target_is 1048576 || complain "ended with the target at $(target)"
 test -e state && complain "the state is still there"
 
@@ -81,17 +81,17 @@ spoil zone-of-words proc/zoneinfo 's/managed .*/managed all/'
 spoil no-faults proc/vmstat '/pgmajfault/d'
 spoil no-stalls proc/pressure/memory 's/total=/sum=/'
 spoil no-current $xen_files/info/current_kb 's/.*/soon/'
-launch --config "$scratch/spoiled.conf" --state "$scratch/state"
+agent_launch --config "$scratch/spoiled.conf" --state "$scratch/state"
 for name in $spoiled; do
 	within 20 is_at_least untrusted_total 3 "$name" ||
 		complain "$name: is not looked at"
 	test "$(value trusted "$name")" = 0 || complain "$name: is trusted"
 	test "$(cat "$name/$xen_files/target_kb")" = 1048576 ||
 		complain "$name: ballooned"
-	test "$(grep -c "guest=$name .*cannot be trusted" "$log")" = 1 ||
+	test "$(grep -c "guest=$name .*cannot be trusted" "$agent_log")" = 1 ||
 		complain "$name: not said once"
 done
-ends
+agent_ends
 
 # --- in another order, with lines of other kernels
 
@@ -114,7 +114,7 @@ put proc/vmstat "$(sed 's/^pgmajfault.*/pgmajfault 9000/' proc/vmstat)"
 within 20 is_at_least pressed_total 1 || complain "pressure is not seen"
 test "$(target)" -gt $((300000 + (1048576 - 300000) / 3)) ||
 	complain "under pressure the target is $(target), it was $before"
-ends
+agent_ends
 
 # --- who cannot be driven
 
@@ -130,17 +130,17 @@ agent_of
 within 20 is_at_least targets_total 1
 rm "$xen/target_kb" && mkdir "$xen/target_kb"
 put proc/meminfo "$(sed 's/^Committed_AS:.*/Committed_AS: 600000 kB/' proc/meminfo)"
-says 'is refused'
+agent_says 'is refused'
 within 20 is_at_least refused_total 2 || complain "not tried again"
-test "$(grep -c 'is refused' "$log")" = 1 || complain "said more than once"
-ends
+test "$(grep -c 'is refused' "$agent_log")" = 1 || complain "said more than once"
+agent_ends
 
 # Dry: nothing is written anywhere.
 rmdir "$xen/target_kb" && echo 77 >"$xen/target_kb"
 # shellcheck disable=SC2086
-launch --proc "$scratch/proc" --sys "$scratch/sys" $fast
+agent_launch --proc "$scratch/proc" --sys "$scratch/sys" $fast
 within 20 grep -q '^self: .* MiB (goal .*, floor .*, calm)$' printed ||
 	complain "a dry run prints: $(cat printed)"
-ends
+agent_ends
 target_is 77 || complain "a dry run wrote $(target)"
 finish

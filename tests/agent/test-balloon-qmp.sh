@@ -49,12 +49,14 @@ for mode in $good $untrusted refuses stalls press; do
 done
 monitor large good max_mib=65536 used_mib=3000
 monitor full good used_mib=1000
+# Only what its processes use counts a quarter more.
+monitor cached good used_mib=400 caches=1
 # Nobody listens there yet.
 printf '[balloon late]\nqmp = %s/late\n' "$scratch" >>all.conf
 for mode in $good $untrusted refuses stalls press; do
 	within 30 test -S "$mode" || skip "python3 serves no socket: $(cat "$mode.err")"
 done
-launch --config "$scratch/all.conf" --state "$scratch/state"
+agent_launch --config "$scratch/all.conf" --state "$scratch/state"
 
 # 1 GiB that uses 100 MiB: 100 and a quarter is below the floor of 128 MiB less
 # 96 KiB, as the law has it.
@@ -66,6 +68,8 @@ for name in $good; do
 done
 within 30 target_is large $((3750 * 1048576)) ||
 	complain "large: $(last_target large)"
+within 30 target_is cached $((400 * 1048576 + 350 * 262144)) ||
+	complain "cached: $(last_target cached)"
 # What uses nearly everything keeps it.
 within 20 is_at_least trusted 1 full
 test "$(targets full)" = 0 || within 5 target_is full $((1024 * 1048576)) ||
@@ -76,14 +80,14 @@ monitor late good
 within 60 target_is late $floor || complain "late: is not driven"
 
 # Shrinking stops when statistics do; what there was stays.
-within 30 grep -q 'guest=stalls .*not renewed' "$log"
+within 30 grep -q 'guest=stalls .*not renewed' "$agent_log"
 before=$(targets stalls)
 test "$before" -ge 1 || complain "stalls: was never driven"
 
 # The target is refused: said once, with what it said on one line.
 within 20 is_at_least refused_total 2 refuses || complain "refuses: not tried"
-test "$(grep -c 'guest=refuses .*is refused: not.x0atoday' "$log")" = 1 ||
-	complain "refuses: $(grep guest=refuses "$log")"
+test "$(grep -c 'guest=refuses .*is refused: not.x0atoday' "$agent_log")" = 1 ||
+	complain "refuses: $(grep guest=refuses "$agent_log")"
 
 # Pressure: half of what is lacking, then all.
 within 30 is_at_least pressed_total 3 press || complain "press: not seen"
@@ -108,7 +112,7 @@ test "$(targets stalls)" -le $((before + 1)) ||
 
 # A guest whose QEMU is started again begins anew.
 kill "${process[late]}"
-within 20 grep -q 'guest=late .*hung up' "$log" || complain "late: not missed"
+within 20 grep -q 'guest=late .*hung up' "$agent_log" || complain "late: not missed"
 monitor late good used_mib=200
 within 60 target_is late $((250 * 1048576)) ||
 	complain "late: started again, has $(last_target late)"
@@ -116,15 +120,15 @@ within 60 target_is late $((250 * 1048576)) ||
 # A guest leaves the configuration: it gets its memory back, others go on.
 sed '/\[balloon large\]/,+1d' all.conf >less.conf && mv less.conf all.conf
 kill -HUP $agent
-says 'was read again'
+agent_says 'was read again'
 # What is wrong changes nothing.
 echo 'nonsense' >>all.conf
 kill -HUP $agent
-says 'stays as it was'
+agent_says 'stays as it was'
 test "$(value trusted good)" = 1 || complain "good: lost by a reload"
 
 # Ended, everybody who was driven has everything again.
-ends
+agent_ends
 for name in good half late; do
 	target_is "$name" $((1024 * 1048576)) ||
 		complain "$name: left with $(last_target "$name")"

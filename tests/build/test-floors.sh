@@ -26,11 +26,15 @@ allowed()
 	# Written over the public API, like anybody's.
 	src/block) echo src/util ;;
 	src/front/xen) echo src/lib src/util ;;
+	src/front/vhost) echo src/block src/lib src/core src/plug src/abi \
+		src/util ;;
 	src/guest/*) echo src/util ;;
 	src/agent | src/sim) echo src/guest/linux src/util ;;
 	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
-	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
+	src/daemon) echo src/front/ring src/front/vhost src/block src/lib \
+		src/core src/plug src/abi \
 		src/util ;;
+	src/nbdkit) echo src/block src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
 	src/cli) echo src/sim src/abi src/util bench ;;
 	esac
@@ -40,7 +44,7 @@ for folder in src/* src/front/* src/guest/*; do
 	test -d "$folder" || continue
 	for file in "$folder"/*.[ch]; do
 		test -e "$file" || continue
-		cat "$folder"/*.inc | grep -q "$file" ||
+		grep -q "$file" "$folder/Makefile.inc" ||
 			complain "$file: not named in $folder/Makefile.inc"
 		case $file in *.c)
 			first=$(sed -n 's/^#include //p;' "$file" | head -n 1)
