@@ -252,6 +252,70 @@ int tm_top_sample(struct tm_top *top)
 	return err;
 }
 
+/* --- guests and their balloons ------------------------------------------- */
+
+size_t tm_top_balloon(struct tm_balloon_guest *guests, size_t max)
+{
+	size_t count;
+	char *text;
+
+	if (tm_balloon_state_read(&text))
+		return 0;
+	count = tm_balloon_state_parse(text, guests, max);
+	free(text);
+	return count;
+}
+
+static void print_balloon(void)
+{
+	static const char *const titles[] = { "GUEST",	   "HAS(k)",
+					      "MOST(k)",   "TARGET(k)",
+					      "FLOOR(k)", "TRUSTED" };
+	struct tm_balloon_guest guests[TM_TOP_BALLOON_MAX];
+	size_t count = tm_top_balloon(guests, TM_TOP_BALLOON_MAX);
+	struct tm_report report;
+
+	if (!count)
+		return;
+	tm_report_begin(&report, titles, 6);
+	for (size_t i = 0; i < count; i++) {
+		const struct tm_balloon_guest *g = &guests[i];
+
+		tm_report_cell(&report, "%s", g->name);
+		tm_report_cell(&report, "%" PRIu64, g->current_bytes >> 10);
+		tm_report_cell(&report, "%" PRIu64, g->max_bytes >> 10);
+		tm_report_cell(&report, "%" PRIu64, g->target_bytes >> 10);
+		tm_report_cell(&report, "%" PRIu64, g->floor_bytes >> 10);
+		tm_report_cell(&report, "%s", g->is_trusted ? "yes" : "no");
+	}
+	tm_report_end(&report, stdout);
+	putchar('\n');
+}
+
+/* NULL: there are none. */
+static json_t *pack_balloon(void)
+{
+	struct tm_balloon_guest guests[TM_TOP_BALLOON_MAX];
+	size_t count = tm_top_balloon(guests, TM_TOP_BALLOON_MAX);
+	json_t *all = count ? json_array() : NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct tm_balloon_guest *g = &guests[i];
+
+		json_array_append_new(
+			all,
+			json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}",
+				  "guest", g->name, "current_bytes",
+				  (json_int_t)g->current_bytes, "max_bytes",
+				  (json_int_t)g->max_bytes, "target_bytes",
+				  (json_int_t)g->target_bytes, "goal_bytes",
+				  (json_int_t)g->goal_bytes, "floor_bytes",
+				  (json_int_t)g->floor_bytes, "trusted",
+				  (int)g->is_trusted));
+	}
+	return all;
+}
+
 /* --- batch mode ---------------------------------------------------------- */
 
 static void print_table(const struct tm_top *top)
@@ -275,12 +339,13 @@ static void print_table(const struct tm_top *top)
 		}
 	tm_report_end(&report, stdout);
 	putchar('\n');
+	print_balloon();
 }
 
 static void print_line(const struct tm_top *top)
 {
 	json_t *clients = json_array();
-	json_t *all;
+	json_t *all, *balloon;
 
 	for (size_t i = 0; i < top->row_count; i++) {
 		json_t *row = json_object();
@@ -304,6 +369,9 @@ static void print_line(const struct tm_top *top)
 			(json_int_t)top->used_bytes, "memory_bytes",
 			(json_int_t)top->memory_bytes, "freeable_bytes",
 			(json_int_t)top->freeable_bytes, "clients", clients);
+	balloon = pack_balloon();
+	if (balloon)
+		json_object_set_new(all, "balloon", balloon);
 	json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
 	putchar('\n');
 	json_decref(all);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "balloon_state.h"
 #include "control_client.h"
 
 /* One client between two samples. A rate or share below 0 is not known. */
@@ -68,6 +69,10 @@ void tm_top_sort(struct tm_top *top);
 /* Text of a cell, flush right; "-" for what is not known. */
 void tm_top_cell(const struct tm_top_row *row,
 		 const struct tm_top_column *column, char *text, size_t size);
+
+/* Guests that tmem-balloon drives; they may have nothing to do with clients. */
+size_t tm_top_balloon(struct tm_balloon_guest *guests, size_t max);
+#define TM_TOP_BALLOON_MAX 64
 
 /* The screen, until q is typed or top->count is reached. An enum
  * tm_cli_status. */

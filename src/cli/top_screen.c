@@ -85,6 +85,29 @@ static void draw_head(const struct tm_top *top)
 	attroff(A_REVERSE);
 }
 
+/* One line: as many guests as it holds. */
+static void draw_balloon(int y)
+{
+	struct tm_balloon_guest guests[TM_TOP_BALLOON_MAX];
+	size_t count = tm_top_balloon(guests, TM_TOP_BALLOON_MAX);
+	char text[96];
+	int x = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct tm_balloon_guest *g = &guests[i];
+		int width = snprintf(text, sizeof(text),
+				     "%s%s %" PRIu64 " of %" PRIu64 " MiB%s",
+				     i ? ", " : "guests: ", g->name,
+				     g->current_bytes >> 20, g->max_bytes >> 20,
+				     g->is_trusted ? "" : " (?)");
+
+		if (width < 0 || x + width > COLS)
+			return;
+		mvprintw(y, x, "%s", text);
+		x += width;
+	}
+}
+
 static void draw_help(void)
 {
 	int y = 2;
@@ -112,6 +135,7 @@ static void draw(const struct screen *screen)
 		return;
 	}
 	draw_head(top);
+	draw_balloon(2);
 	if (room > 0 && top->row_count > (size_t)room)
 		room--;
 	for (size_t i = 0; i < top->row_count && (int)i < room; i++)

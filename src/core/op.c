@@ -184,21 +184,27 @@ static bool drop(struct page_op *op, uint32_t only)
 
 /* --- put ------------------------------------------------------------------ */
 
+/* A caller's page may begin anywhere. */
+static uint64_t word_at(const uint8_t *page, size_t n)
+{
+	uint64_t word;
+
+	memcpy(&word, page + n * sizeof(word), sizeof(word));
+	return word;
+}
+
 /* Is the page one 8-byte word over and over? */
 static bool is_same_filled(const void *page, uint64_t *word)
 {
-	/* A caller's page may begin anywhere. */
 	const uint8_t *bytes = page;
-	uint64_t words[8];
 
 	/* Nearly every page is found out by its first cache line; the rest of
 	 * it is cold, and the codec is about to fetch it in order. */
-	memcpy(words, page, sizeof(words));
-	if (words[0] != words[1] || words[0] != words[7])
+	*word = word_at(bytes, 0);
+	if (*word != word_at(bytes, 1) || *word != word_at(bytes, 7))
 		return false;
-	*word = words[0];
-	return !memcmp(bytes, bytes + sizeof(*words),
-		       TMEM_PAGE_SIZE - sizeof(*words));
+	return !memcmp(bytes, bytes + sizeof(*word),
+		       TMEM_PAGE_SIZE - sizeof(*word));
 }
 
 static void encode(struct page_op *op, const void *page, struct draft *draft)

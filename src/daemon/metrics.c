@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "balloon_state.h"
 #include "control_request.h"
 
 /* A family for each client, out of its struct tmem_counts. */
@@ -332,6 +333,17 @@ static void print_store(FILE *out, const struct tmem_store_stats *stats)
 		tmem_version(), stats->codec, stats->allocator);
 }
 
+/* Guests that the agent drives, as it says it itself. */
+static void print_balloon(FILE *out)
+{
+	char *text;
+
+	if (tm_balloon_state_read(&text))
+		return;
+	fputs(text, out);
+	free(text);
+}
+
 char *tm_metrics_text(struct tm_control *control, size_t *size)
 {
 	struct tmem_store_stats stats = {
@@ -354,6 +366,7 @@ char *tm_metrics_text(struct tm_control *control, size_t *size)
 	print_states(out, &samples);
 	print_families(out, &samples);
 	print_latencies(out, &samples);
+	print_balloon(out);
 	fputs("# EOF\n", out);
 	is_broken = ferror(out);
 	if (fclose(out) || is_broken) {

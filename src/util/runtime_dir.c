@@ -5,7 +5,7 @@
  * The daemon, the library's tmem_connect() and the command line must all come
  * to the same place without having been told, for root and for others:
  *
- *	the environment		TMEM_SOCKET, TMEM_CONTROL
+ *	the environment		TMEM_SOCKET, TMEM_CONTROL, TMEM_BALLOON
  *	root			/run/tmem/
  *	others			$XDG_RUNTIME_DIR/tmem/, or /run/user/UID/tmem/
  *				when that variable is not set
@@ -58,6 +58,11 @@ static int find(const char *variable, const char *name, char *path, size_t size)
 int tm_default_socket(char *path, size_t size)
 {
 	return find("TMEM_SOCKET", "tmemd.sock", path, size);
+}
+
+int tm_default_balloon(char *path, size_t size)
+{
+	return find("TMEM_BALLOON", "balloon.prom", path, size);
 }
 
 int tm_default_control(char *path, size_t size)

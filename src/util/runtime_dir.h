@@ -13,5 +13,7 @@
  */
 int tm_default_socket(char *path, size_t size);
 int tm_default_control(char *path, size_t size);
+/* Where tmem-balloon says how its guests are. The same answers. */
+int tm_default_balloon(char *path, size_t size);
 
 #endif

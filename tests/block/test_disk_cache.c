@@ -21,7 +21,7 @@
 /* What happens while the image is read; of the test that runs. */
 static struct {
 	_Atomic uint64_t bytes;
-	void (*meanwhile)(struct disk_rig *rig);
+	void (*_Atomic meanwhile)(struct disk_rig *rig);
 	struct disk_rig *rig;
 } hook;
 
@@ -31,11 +31,11 @@ ssize_t __wrap_preadv(int fd, const struct iovec *iov, int count, off_t offset);
 ssize_t __wrap_preadv(int fd, const struct iovec *iov, int count, off_t offset)
 {
 	ssize_t done = __real_preadv(fd, iov, count, offset);
-	void (*meanwhile)(struct disk_rig * rig) = hook.meanwhile;
+	void (*meanwhile)(struct disk_rig * rig);
 
 	if (done > 0)
 		atomic_fetch_add(&hook.bytes, (uint64_t)done);
-	hook.meanwhile = NULL;
+	meanwhile = atomic_exchange(&hook.meanwhile, NULL);
 	if (meanwhile)
 		meanwhile(hook.rig);
 	return done;

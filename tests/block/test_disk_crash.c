@@ -26,6 +26,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "disk_rig.h"
@@ -530,6 +531,7 @@ static _Noreturn void play_at_random(struct world *world, uint64_t seed,
 	struct player players[THREADS];
 	pthread_t thread;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	open_world(world);
 	for (int i = 0; i < THREADS; i++)
 		players[i] = (struct player){

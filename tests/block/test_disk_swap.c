@@ -16,6 +16,31 @@
 #define SMALL (UINT64_C(1) << 20)
 #define ROOMY (16 * TM_MIB)
 
+/* The next batch finds its first page damaged; the store drops such a page.
+ * The linker's --wrap. */
+static bool is_damaged;
+
+int __real_tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+		      uint32_t count);
+int __wrap_tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+		      uint32_t count);
+
+int __wrap_tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+		      uint32_t count)
+{
+	int err = __real_tmem_batch(client, requests, count);
+
+	if (is_damaged && requests[0].kind == TMEM_REQUEST_GET) {
+		ck_assert_int_eq(tmem_flush_page(client, requests[0].pool,
+						 &requests[0].oid,
+						 requests[0].index),
+				 1);
+		requests[0].result = -EBADMSG;
+		is_damaged = false;
+	}
+	return err;
+}
+
 static int discard(struct disk_rig *rig, uint64_t first, uint64_t count)
 {
 	return tm_disk_discard(rig->disk, first * TM_BLOCK_SIZE,
@@ -106,6 +131,27 @@ START_TEST(refused_overwrite_shows_neither_old_nor_zeros)
 	tm_test_settle(rig.t.store);
 	ck_assert_int_eq(rig_write(&rig, lost, 4), 0);
 	ck_assert_int_eq(rig_read(&rig, lost, 4), 0);
+	rig_end(&rig);
+}
+END_TEST
+
+/* It has been dropped; that must not make it zeros, at the next opening too. */
+START_TEST(a_damaged_page_is_an_error_until_it_is_written)
+{
+	struct disk_rig rig;
+
+	rig_begin(&rig, ROOMY, 8);
+	for (uint64_t b = 0; b < 8; b++)
+		ck_assert_int_eq(rig_write(&rig, b, 1), 0);
+	is_damaged = true;
+	ck_assert_int_eq(rig_read(&rig, 5, 1), -EIO);
+	ck_assert_int_eq(rig_read(&rig, 5, 1), -EIO);
+	rig_reopen(&rig);
+	ck_assert_int_eq(rig_read(&rig, 5, 1), -EIO);
+	ck_assert_int_eq(rig_write(&rig, 5, 2), 0);
+	ck_assert_int_eq(rig_read(&rig, 5, 2), 0);
+	for (uint64_t b = 0; b < 8; b++)
+		ck_assert_int_eq(rig_read(&rig, b, b == 5 ? 2 : 1), 0);
 	rig_end(&rig);
 }
 END_TEST
@@ -624,6 +670,7 @@ int main(void)
 		       what_is_beyond_the_end_is_refused_and_touches_nothing);
 	tcase_add_test(tc, read_only_answers_erofs);
 	tcase_add_test(tc, refused_overwrite_shows_neither_old_nor_zeros);
+	tcase_add_test(tc, a_damaged_page_is_an_error_until_it_is_written);
 	tcase_add_test(tc, refused_first_write_leaves_zeros_and_discard_mends);
 	tcase_add_test(tc, discard_gives_memory_back);
 	tcase_add_test(tc, write_zeroes_covers_parts_of_blocks);

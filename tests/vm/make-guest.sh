@@ -15,7 +15,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?usage: make-guest.sh FOLDER}
-modules_wanted='virtio_pci virtio_blk'
+modules_wanted='virtio_pci virtio_blk virtio_balloon'
 
 missing()
 {

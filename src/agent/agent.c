@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The agent's loop: many guests, one thread, nothing that waits for one of
+ * them.
+ *
+ * Each guest is looked at once a second, and at once when a descriptor of its
+ * source says so. SIGHUP reads the configuration again: guests that are in it
+ * as before go on, with its tunables; others come and go; if anything is wrong
+ * with it, nothing changes. SIGTERM and SIGINT end the agent, and every guest
+ * gets back what it had, since nobody will see it when it is short: for
+ * END_NS at most.
+ *
+ * One process may drive 1024 guests: a look at each costs some tens of
+ * microseconds a second.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "clock.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+#define END_NS (3 * NS_PER_S)
+#define STATE_NS NS_PER_S
+
+/* What to wait for: signals, then each guest's. */
+struct waiting {
+	struct pollfd *fds;
+	size_t *counts; /* of each guest, in their order */
+	size_t fd_count;
+};
+
+static uint64_t now(void)
+{
+	return tm_clock_now_ns(tm_clock_system());
+}
+
+/* --- guests -----------------------------------------------------------------
+ */
+
+/* One that is in the configuration: taken over, or made. 0 or a negative
+ * errno. */
+static int list_guest(struct tm_agent *agent, struct tm_guest **old,
+		      struct tm_guest ***end,
+		      const struct tm_agent_guest_config *config)
+{
+	struct tm_guest *guest = NULL;
+	int err;
+
+	for (struct tm_guest **at = old; *at; at = &(*at)->next) {
+		if (!tm_guest_is_same(*at, config))
+			continue;
+		guest = *at;
+		*at = guest->next;
+		tm_guest_retune(guest, config, now());
+		break;
+	}
+	if (!guest) {
+		err = tm_guest_open(config, &agent->log, now(), &guest);
+		if (err)
+			return err;
+	}
+	guest->next = NULL;
+	**end = guest;
+	*end = &guest->next;
+	return 0;
+}
+
+/* Those that are no longer in it. */
+static void end_guests(struct tm_guest *guests)
+{
+	struct tm_guest *next;
+
+	for (struct tm_guest *guest = guests; guest; guest = next) {
+		next = guest->next;
+		tm_guest_restore(guest, now());
+		tm_guest_close(guest);
+	}
+}
+
+/* How many of those in the configuration there are now. */
+static size_t list_guests(struct tm_agent *agent)
+{
+	struct tm_guest *old = agent->guests, **end = &agent->guests;
+	size_t count = 0;
+
+	agent->guests = NULL;
+	for (const struct tm_agent_guest_config *config = agent->config->guests;
+	     config; config = config->next)
+		count += !list_guest(agent, &old, &end, config);
+	end_guests(old);
+	return count;
+}
+
+static void reload(struct tm_agent *agent)
+{
+	char error[TM_AGENT_ERROR_SIZE];
+	struct tm_agent_config *config;
+
+	if (tm_agent_config_load(agent->argc, agent->argv, &config, error,
+				 sizeof(error))) {
+		tm_agent_log(&agent->log, TM_AGENT_ERROR, NULL,
+			     "the configuration stays as it was: %s", error);
+		return;
+	}
+	tm_agent_config_free(agent->config);
+	agent->config = config;
+	agent->log.level = config->log_level;
+	list_guests(agent);
+	tm_agent_log(&agent->log, TM_AGENT_INFO, NULL,
+		     "the configuration was read again");
+}
+
+/* --- waiting
+ * --------------------------------------------------------------------- */
+
+static size_t count_guests(const struct tm_agent *agent)
+{
+	size_t count = 0;
+
+	for (const struct tm_guest *guest = agent->guests; guest;
+	     guest = guest->next)
+		count++;
+	return count;
+}
+
+static int prepare(struct tm_agent *agent, struct waiting *waiting)
+{
+	size_t guests = count_guests(agent), i = 0;
+
+	waiting->fds =
+		calloc(1 + guests * TM_GUEST_FDS_MAX, sizeof(*waiting->fds));
+	waiting->counts = calloc(guests + 1, sizeof(*waiting->counts));
+	if (!waiting->fds || !waiting->counts)
+		return -ENOMEM;
+	waiting->fds[0] =
+		(struct pollfd){ .fd = agent->signal_fd, .events = POLLIN };
+	waiting->fd_count = 1;
+	for (struct tm_guest *guest = agent->guests; guest;
+	     guest = guest->next) {
+		if (guest->source->wait_for)
+			waiting->counts[i] = guest->source->wait_for(
+				guest, waiting->fds + waiting->fd_count);
+		waiting->fd_count += waiting->counts[i++];
+	}
+	return 0;
+}
+
+static int timeout_ms(const struct tm_agent *agent)
+{
+	uint64_t now_ns = now(), due_ns = now_ns + NS_PER_S;
+
+	for (const struct tm_guest *guest = agent->guests; guest;
+	     guest = guest->next)
+		if (guest->look_ns < due_ns)
+			due_ns = guest->look_ns;
+	return due_ns <= now_ns ? 0 : (int)((due_ns - now_ns) / NS_PER_MS) + 1;
+}
+
+static void handle_guests(struct tm_agent *agent, const struct waiting *waiting)
+{
+	size_t at = 1, i = 0;
+
+	for (struct tm_guest *guest = agent->guests; guest;
+	     guest = guest->next) {
+		size_t count = waiting->counts[i++];
+		uint64_t now_ns = now();
+		bool is_urgent = guest->source->handle &&
+				 guest->source->handle(guest, waiting->fds + at,
+						       count, now_ns);
+
+		at += count;
+		if (is_urgent || now_ns >= guest->look_ns)
+			tm_guest_work(guest, now_ns);
+	}
+}
+
+/* One turn. True: a signal has come. */
+static bool turn(struct tm_agent *agent)
+{
+	struct waiting waiting = { 0 };
+	bool has_signal = false;
+
+	if (prepare(agent, &waiting)) {
+		/* Memory is short here too: later. */
+		usleep(100 * 1000);
+	} else if (poll(waiting.fds, waiting.fd_count, timeout_ms(agent)) >=
+		   0) {
+		has_signal = waiting.fds[0].revents;
+		handle_guests(agent, &waiting);
+	}
+	free(waiting.fds);
+	free(waiting.counts);
+	return has_signal;
+}
+
+/* --- running
+ * ----------------------------------------------------------------------- */
+
+static void write_state(struct tm_agent *agent)
+{
+	uint64_t now_ns = now();
+	int err;
+
+	if (!*agent->config->state || now_ns - agent->state_ns < STATE_NS)
+		return;
+	agent->state_ns = now_ns;
+	err = tm_agent_state_write(agent->config->state, agent->guests);
+	/* Without a folder at the usual place nobody looks for it. */
+	if (err && err != -ENOENT && !agent->is_state_refused)
+		tm_agent_log(&agent->log, TM_AGENT_WARNING, NULL,
+			     "%s cannot be written: %s", agent->config->state,
+			     strerror(-err));
+	agent->is_state_refused = err;
+}
+
+/* The signal that has come, or 0. */
+static int take_signal(struct tm_agent *agent)
+{
+	struct signalfd_siginfo info;
+
+	if (read(agent->signal_fd, &info, sizeof(info)) !=
+	    (ssize_t)sizeof(info))
+		return 0;
+	return (int)info.ssi_signo;
+}
+
+static bool is_busy(const struct tm_agent *agent)
+{
+	for (struct tm_guest *guest = agent->guests; guest; guest = guest->next)
+		if (tm_guest_is_busy(guest))
+			return true;
+	return false;
+}
+
+static void end(struct tm_agent *agent)
+{
+	uint64_t end_ns = now() + END_NS;
+	struct tm_guest *guest, *next;
+
+	for (guest = agent->guests; guest; guest = guest->next) {
+		/* From here on nothing decides any more. */
+		guest->law.is_scheduled = false;
+		tm_guest_restore(guest, now());
+	}
+	while (is_busy(agent) && now() < end_ns)
+		turn(agent);
+	for (guest = agent->guests; guest; guest = next) {
+		next = guest->next;
+		tm_guest_close(guest);
+	}
+	agent->guests = NULL;
+	if (*agent->config->state)
+		unlink(agent->config->state);
+}
+
+static int open_signals(struct tm_agent *agent)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	agent->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	return agent->signal_fd < 0 ? -errno : 0;
+}
+
+int tm_agent_run(struct tm_agent *agent)
+{
+	int err = open_signals(agent);
+
+	if (err) {
+		tm_agent_log(&agent->log, TM_AGENT_ERROR, NULL, "signals: %s",
+			     strerror(-err));
+		return err;
+	}
+	/* Who drives nobody has nothing to do. */
+	if (!list_guests(agent)) {
+		close(agent->signal_fd);
+		return -ENODEV;
+	}
+	for (int signal = 0; signal != SIGTERM && signal != SIGINT;) {
+		signal = turn(agent) ? take_signal(agent) : 0;
+		if (signal == SIGHUP)
+			reload(agent);
+		write_state(agent);
+	}
+	end(agent);
+	close(agent->signal_fd);
+	return 0;
+}

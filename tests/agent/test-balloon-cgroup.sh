@@ -1,0 +1,98 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# Control groups that are trees of files: what the agent writes to memory.reclaim
+# and memory.high.
+. "${abs_top_srcdir:?}/tests/agent/agent_common.sh"
+mib=1048576
+
+# fake_cgroup FOLDER: 600 MiB of which 500 are clean page cache.
+fake_cgroup()
+{
+	mkdir "$1"
+	echo $((600 * mib)) >"$1/memory.current"
+	echo $((1024 * mib)) >"$1/memory.max"
+	echo $((1024 * mib)) >"$1/memory.peak"
+	echo max >"$1/memory.high"
+	echo nothing >"$1/memory.reclaim"
+	cat >"$1/memory.stat" <<-END
+	anon $((90 * mib))
+	file $((510 * mib))
+	kernel $((4 * mib))
+	shmem $((5 * mib))
+	file_mapped $((20 * mib))
+	file_dirty $((4 * mib))
+	file_writeback $((1 * mib))
+	slab_reclaimable 0
+	slab 12345
+	workingset_refault_anon 0
+	pgmajfault 100
+	END
+	echo 'some avg10=0.00 avg60=0.00 avg300=0.00 total=1000
+full avg10=0.00 avg60=0.00 avg300=0.00 total=500' >"$1/memory.pressure"
+}
+holds()
+{
+	test "$(cat "$1")" = "$2"
+}
+fast='--selfballoon-interval 1 --selfballoon-downhysteresis 1'
+agent_of()
+{
+	# shellcheck disable=SC2086
+	agent_launch --source cgroup --cgroup "$scratch/group" \
+		--state "$scratch/state" $fast "$@"
+}
+
+# The floor of 1 GiB is 128 MiB less 96 KiB; what it uses is below.
+floor=$((99 * mib + (1024 - 99) * mib / 32 / 4096 * 4096))
+fake_cgroup group
+agent_of --actuator cgroup-reclaim
+within 20 holds group/memory.reclaim $((256 * mib)) ||
+	complain "reclaim: asks for $(cat group/memory.reclaim)"
+put group/memory.current $((200 * mib))
+put group/memory.stat "$(sed "s/^file .*/file $((110 * mib))/" group/memory.stat)"
+within 20 holds group/memory.reclaim $((200 * mib - floor)) ||
+	complain "reclaim: asks for $(cat group/memory.reclaim) of the rest"
+test "$(cat group/memory.high)" = max || complain "reclaim: wrote memory.high"
+# At its floor nothing is asked for any more.
+put group/memory.current $floor
+put group/memory.reclaim nothing
+within 20 is_at_least current_bytes $floor
+before=$(value targets_total)
+within 20 is_at_least targets_total $((before + 2))
+holds group/memory.reclaim nothing || complain "reclaim: below the floor"
+agent_ends
+
+# memory.high: the target and an eighth; as it was in the end, whatever it was.
+rm -r group && fake_cgroup group
+echo $((2048 * mib)) >group/memory.high
+agent_of --actuator cgroup-high
+high=$((floor / 4096 + floor / 4096 / 8))
+within 20 holds group/memory.high $((high * 4096)) ||
+	complain "high: $(cat group/memory.high)"
+# Its processes wait for memory: it is raised at once.
+put group/memory.current $((high * 4096))
+put group/memory.stat "$(sed "s/^file .*/file $((20 * mib))/" group/memory.stat)"
+within 20 is_at_least current_bytes $((high * 4096))
+put group/memory.pressure \
+	'some avg10=9.00 avg60=0.00 avg300=0.00 total=9000000'
+within 20 is_at_least pressed_total 1 || complain "high: pressure is not seen"
+test "$(cat group/memory.high)" -gt $((500 * mib)) ||
+	complain "high: under pressure $(cat group/memory.high)"
+agent_ends
+holds group/memory.high $((2048 * mib)) ||
+	complain "high: left at $(cat group/memory.high)"
+
+# Readings that cannot be trusted.
+for change in '/^file /d' 's/^pgmajfault.*/pgmajfault many/' 's/^shmem.*/&\n&/'; do
+	rm -r group && fake_cgroup group
+	put group/memory.stat "$(sed "$change" group/memory.stat)"
+	agent_of --actuator cgroup-high
+	agent_says 'cannot be trusted'
+	within 20 is_at_least untrusted_total 2
+	holds group/memory.high max || complain "$change: was driven"
+	agent_ends
+done
+refused 'no folder of cgroup 2' --source cgroup --cgroup "$scratch" \
+	--actuator cgroup-high
+finish

@@ -1,0 +1,136 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# One agent and two dozen monitors of QEMU, most of which are none: those that
+# can be trusted are driven, nobody else gets a target, and nobody keeps the
+# agent from the others.
+. "${abs_top_srcdir:?}/tests/agent/agent_common.sh"
+python=$(command -v python3) || skip "no python3"
+{
+	echo '[balloon]'
+	echo 'source = qmp'
+	echo 'actuator = qmp'
+	echo 'selfballoon-interval = 1'
+	echo 'selfballoon-downhysteresis = 1'
+} >all.conf
+
+# monitor NAME MODE [KEY=VALUE...]: a guest with such a monitor.
+declare -A process
+monitor()
+{
+	local name=$1
+	shift
+	"$python" "$abs_top_srcdir/tests/agent/fake_qmp.py" "$scratch/$name" \
+		"$@" >"$name.said" 2>"$name.err" &
+	process[$name]=$!
+	started="$started $!"
+	grep -q "\[balloon $name\]" all.conf ||
+		printf '[balloon %s]\nqmp = %s\n' "$name" "$scratch/$name" \
+			>>all.conf
+}
+targets()
+{
+	grep -c '^target' "$1.said"
+}
+last_target()
+{
+	sed -n 's/^target //p' "$1.said" | tail -n 1
+}
+target_is()
+{
+	test "$(last_target "$1")" = "$2"
+}
+
+good='good half hang-up'
+untrusted='mute deaf chatter no-json no-qmp other-id unasked no-reply deep
+	stale unset liar words negative no-balloon no-stats'
+for mode in $good $untrusted refuses stalls press; do
+	monitor "$mode" "$mode"
+done
+monitor large good max_mib=65536 used_mib=3000
+monitor full good used_mib=1000
+# Only what its processes use counts a quarter more.
+monitor cached good used_mib=400 caches=1
+# Nobody listens there yet.
+printf '[balloon late]\nqmp = %s/late\n' "$scratch" >>all.conf
+for mode in $good $untrusted refuses stalls press; do
+	within 30 test -S "$mode" || skip "python3 serves no socket: $(cat "$mode.err")"
+done
+agent_launch --config "$scratch/all.conf" --state "$scratch/state"
+
+# 1 GiB that uses 100 MiB: 100 and a quarter is below the floor of 128 MiB less
+# 96 KiB, as the law has it.
+floor=$((99 * 1048576 + (1024 - 99) * 1048576 / 32 / 4096 * 4096))
+for name in $good; do
+	within 30 target_is "$name" $floor ||
+		complain "$name: the last target is $(last_target "$name")"
+	within 20 is_at_least current_bytes $floor "$name"
+done
+within 30 target_is large $((3750 * 1048576)) ||
+	complain "large: $(last_target large)"
+within 30 target_is cached $((400 * 1048576 + 350 * 262144)) ||
+	complain "cached: $(last_target cached)"
+# What uses nearly everything keeps it.
+within 20 is_at_least trusted 1 full
+test "$(targets full)" = 0 || within 5 target_is full $((1024 * 1048576)) ||
+	complain "full: $(last_target full)"
+# Who is not there is tried again.
+test "$(value trusted late)" = 0 || complain "late: trusted"
+monitor late good
+within 60 target_is late $floor || complain "late: is not driven"
+
+# Shrinking stops when statistics do; what there was stays.
+within 30 grep -q 'guest=stalls .*not renewed' "$agent_log"
+before=$(targets stalls)
+test "$before" -ge 1 || complain "stalls: was never driven"
+
+# The target is refused: said once, with what it said on one line.
+within 20 is_at_least refused_total 2 refuses || complain "refuses: not tried"
+test "$(grep -c 'guest=refuses .*is refused: not.x0atoday' "$agent_log")" = 1 ||
+	complain "refuses: $(grep guest=refuses "$agent_log")"
+
+# Pressure: half of what is lacking, then all.
+within 30 is_at_least pressed_total 3 press || complain "press: not seen"
+within 20 target_is press $((1024 * 1048576)) || within 20 is_at_least \
+	current_bytes $((1000 * 1048576)) press ||
+	complain "press: the last target is $(last_target press)"
+
+for name in $untrusted; do
+	within 20 is_at_least untrusted_total 1 "$name" ||
+		complain "$name: was not looked at"
+	test "$(value trusted "$name")" = 0 || complain "$name: is trusted"
+	test "$(targets "$name")" = 0 || complain "$name: was given targets"
+done
+# Every one of those that hung up came back.
+came_back()
+{
+	test "$(grep -c connected hang-up.said)" -gt 1
+}
+within 30 came_back || complain "hang-up: stays away"
+test "$(targets stalls)" -le $((before + 1)) ||
+	complain "stalls: is driven without statistics"
+
+# A guest whose QEMU is started again begins anew.
+kill "${process[late]}"
+within 20 grep -q 'guest=late .*hung up' "$agent_log" || complain "late: not missed"
+monitor late good used_mib=200
+within 60 target_is late $((250 * 1048576)) ||
+	complain "late: started again, has $(last_target late)"
+
+# A guest leaves the configuration: it gets its memory back, others go on.
+sed '/\[balloon large\]/,+1d' all.conf >less.conf && mv less.conf all.conf
+kill -HUP $agent
+agent_says 'was read again'
+# What is wrong changes nothing.
+echo 'nonsense' >>all.conf
+kill -HUP $agent
+agent_says 'stays as it was'
+test "$(value trusted good)" = 1 || complain "good: lost by a reload"
+
+# Ended, everybody who was driven has everything again.
+agent_ends
+for name in good half late; do
+	target_is "$name" $((1024 * 1048576)) ||
+		complain "$name: left with $(last_target "$name")"
+done
+finish

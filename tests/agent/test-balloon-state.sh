@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# What the agent knows of its guests is in tmem top and in the daemon's metrics,
+# for as long as the agent runs, and the metrics are OpenMetrics with it.
+. "${abs_top_srcdir:?}/tests/agent/agent_common.sh"
+. "$abs_top_srcdir/tests/cli/control.sh"
+needs_json
+needs_curl
+export TMEM_BALLOON=$scratch/state
+start_host web
+
+fake_proc proc
+printf '[balloon]\nproc=%s/proc\n[balloon web]\n[balloon db]\n' "$scratch" >two.conf
+expect 0 top --json --count 1 --delay 0.1
+json '!exists $j->{balloon}'
+expect 0 top -b -n 1 -d 0.1
+grep -q GUEST out && complain "guests before there is an agent: $(cat out)"
+
+agent_launch --config "$scratch/two.conf"
+within 20 is_at_least current_bytes 1 db || complain "no state: $(cat "$agent_log")"
+expect 0 top --json --count 1 --delay 0.1
+json '@{$j->{balloon}} == 2 && $j->{balloon}[1]{guest} eq "db"'
+json '$j->{balloon}[0]{current_bytes} == 1044480 << 10'
+json '$j->{balloon}[0]{max_bytes} == 1 << 30 && $j->{balloon}[0]{trusted}'
+expect 0 top -b -n 1 -d 0.1
+grep -q '^web *1044480 *1048576 ' out || complain "no guest: $(cat out)"
+
+ask 200 GET /metrics
+for name in current_bytes floor_bytes trusted looks_total; do
+	grep -q "^tmem_balloon_$name{guest=\"web\"} [1-9]" out ||
+		complain "no $name in the metrics"
+done
+test "$(tail -n 1 out)" = '# EOF' || complain "metrics end with $(tail -n 1 out)"
+if python3 -c 'import prometheus_client.openmetrics.parser' 2>/dev/null; then
+	python3 -c '
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+names = {f.name for f in text_string_to_metric_families(open("out").read())}
+assert "tmem_balloon_current_bytes" in names and "tmem_balloon_pressed" in names
+' || complain "the metrics are no OpenMetrics"
+fi
+
+agent_ends
+test -e state && complain "the agent leaves its state behind"
+ask 200 GET /metrics
+grep -q tmem_balloon out && complain "metrics of an agent that has ended"
+stop_host
+finish
