@@ -16,6 +16,20 @@ vm_folder=$abs_top_builddir/tests/vm/guest
 vm_patience=${TMEM_GUEST_PATIENCE:-300}
 declare -A vm_process vm_in vm_told
 
+# A container's /dev/shm is often of 64 MiB, where guests would see I/O errors
+# and blame nobody.
+vm_needs()
+{
+	local room_mib
+	room_mib=$(df -Pm "$arena_dir" | awk 'NR == 2 { print $4 }')
+	test "$room_mib" -ge "$1" ||
+		skip "$(dirname "$arena_dir") has $room_mib MiB free, not $1"
+	room_mib=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+	test "$room_mib" -ge $(($1 + 512)) ||
+		skip "$room_mib MiB of memory are available, not $(($1 + 512))"
+}
+
+vm_needs "${TMEM_GUEST_ROOM_MIB:-768}"
 command -v qemu-system-x86_64 >/dev/null ||
 	skip "no QEMU (Debian: qemu-system-x86)"
 vm_made=$(bash "$abs_top_srcdir/tests/vm/make-guest.sh" "$vm_folder")
