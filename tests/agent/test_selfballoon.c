@@ -409,6 +409,9 @@ START_TEST(revision_zero_divisors_are_refused)
 		/* 0 to whoever keeps 32 bits of it */
 		ck_assert_int_eq(put(&sb, table[i].name, "4294967296"),
 				 -EINVAL);
+		/* and 5 */
+		ck_assert_int_eq(put(&sb, table[i].name, "4294967301"),
+				 -EINVAL);
 		ck_assert_int_eq(put(&sb, table[i].name, "4294967295"), 0);
 	}
 }
