@@ -26,8 +26,8 @@
  * reserved_mb of 2^32 pages) ours saturates; and a number that only its lower
  * 32 bits make valid is refused, or 2^32 would be a divisor of zero.
  *
- * Constants and rules: doc/deviations.md names the sources. Nothing here
- * keeps time or locks: the caller says what time it is, one thread at a time.
+ * Where it differs on purpose: doc/deviations.md. Nothing here keeps time or
+ * locks: the caller says what time it is, one thread at a time.
  */
 #include <config.h>
 
