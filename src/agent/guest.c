@@ -93,7 +93,8 @@ static void start_law(struct tm_guest *guest, uint64_t now_ns)
 }
 
 int tm_guest_open(const struct tm_agent_guest_config *config,
-		  const struct tm_agent_log *log, uint64_t now_ns,
+		  const struct tm_agent_log *log,
+		  const struct tm_balloon_guest *left, uint64_t now_ns,
 		  struct tm_guest **out)
 {
 	struct tm_guest *guest = calloc(1, sizeof(*guest));
@@ -109,6 +110,12 @@ int tm_guest_open(const struct tm_agent_guest_config *config,
 	guest->pressure_fd = -1;
 	guest->is_trusted = true; /* so that the first doubt is logged */
 	guest->look_ns = now_ns;
+	if (left && left->has_before) {
+		guest->has_before = true;
+		guest->before_pages =
+			left->before_bytes ? left->before_bytes / TM_PAGE_BYTES
+					   : UINT64_MAX;
+	}
 	start_law(guest, now_ns);
 	if (guest->source->open)
 		err = guest->source->open(guest);

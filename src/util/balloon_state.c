@@ -151,7 +151,10 @@ static void set(struct tm_balloon_guest *guest, const char *metric,
 		guest->goal_bytes = value;
 	else if (!strcmp(metric, "floor_bytes"))
 		guest->floor_bytes = value;
-	else if (!strcmp(metric, "trusted"))
+	else if (!strcmp(metric, "before_bytes")) {
+		guest->before_bytes = value;
+		guest->has_before = true;
+	} else if (!strcmp(metric, "trusted"))
 		guest->is_trusted = value;
 }
 
