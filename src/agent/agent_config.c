@@ -408,9 +408,7 @@ static int read_file(struct loading *loading, char *error, size_t error_size)
 	return tm_ini_load(&ini, error, error_size);
 }
 
-/* --- all of it
- * ----------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------ */
 
 static int check_guest(const struct tm_agent_guest_config *guest, char *error,
 		       size_t error_size)

@@ -103,5 +103,4 @@ test "$(number 'b leaves')" = $((400 << 20)) ||
 vm_verified inside 2
 vm_line inside '^guest: dry: self: .* MiB (goal .*, floor .*)' | grep . ||
 	complain "dry run: $(vm_tail inside)"
-kill -9 "$daemon" 2>/dev/null
 finish
