@@ -68,7 +68,7 @@ struct pow2 {
 	uint64_t bytes;		/* of allocated pieces */
 };
 
-/* --- handles: piece 4 | class 3 | kind 1 | frame 32 << 8 | mark, bit 55 */
+/* --- handles: piece 4 | class 3 | kind 1 | frame 32 << 8 | mark, bit 55 -- */
 
 struct place {
 	uint64_t frame;
@@ -114,7 +114,7 @@ static unsigned class_of(uint32_t size)
 	return class;
 }
 
-/* --- entries and lists (with the lock) */
+/* --- entries and lists (with the lock) ----------------------------------- */
 
 static struct entry *entry_at(const struct pow2 *p, uint64_t frame)
 {
@@ -236,7 +236,7 @@ static void undrain(struct pow2 *p, struct shelf *shelf)
 		list_add(p, frame);
 }
 
-/* --- the functions of the table */
+/* --- the functions of the table ------------------------------------------ */
 
 static void pow2_destroy(void *instance)
 {

@@ -64,8 +64,7 @@ static struct open_file *opened(const struct fuse_file_info *info)
 	return (struct open_file *)(uintptr_t)info->fh;
 }
 
-/* --- files
- * -------------------------------------------------------------------- */
+/* --- files --------------------------------------------------------------- */
 
 static int open_at(const char *path, int flags, mode_t mode,
 		   struct open_file **out)
@@ -171,8 +170,7 @@ static int fs_fsync(const char *path, int is_data, struct fuse_file_info *info)
 			      : fsync(opened(info)->fd));
 }
 
-/* --- names
- * -------------------------------------------------------------------- */
+/* --- names --------------------------------------------------------------- */
 
 /* The last name of a file goes: so do its pages. */
 static void forget_file(const char *path)
@@ -338,8 +336,7 @@ static const struct fuse_operations operations = {
 	.utimens = fs_utimens,
 };
 
-/* --- the program
- * -------------------------------------------------------------- */
+/* --- the program --------------------------------------------------------- */
 
 struct options {
 	struct guest_options guest;

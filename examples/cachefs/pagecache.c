@@ -89,8 +89,7 @@ struct page_cache {
 	_Atomic uint64_t hits, source_reads, changes;
 };
 
-/* --- pages
- * -------------------------------------------------------------------- */
+/* --- pages --------------------------------------------------------------- */
 
 static struct tmem_cleancache_file key_of(const struct cached_file *file)
 {
@@ -220,8 +219,7 @@ static void drop_all(struct cached_file *file)
 	tmem_cleancache_invalidate_inode(cache->fs, &key);
 }
 
-/* --- what the file itself says
- * ------------------------------------------------ */
+/* --- what the file itself says ------------------------------------------- */
 
 static bool is_recent(const struct timespec *time)
 {
@@ -295,8 +293,7 @@ static int read_source(struct cached_file *file, int fd, uint64_t index,
 	return 0;
 }
 
-/* --- files
- * -------------------------------------------------------------------- */
+/* --- files --------------------------------------------------------------- */
 
 static int name_file(int fd, uint32_t handle[TMEM_CLEANCACHE_KEY_MAX])
 {
@@ -387,8 +384,7 @@ void cached_file_forget(struct cached_file *file)
 	pthread_mutex_unlock(&file->lock);
 }
 
-/* --- reading and writing
- * ------------------------------------------------------ */
+/* --- reading and writing ------------------------------------------------- */
 
 static int get_page(struct cached_file *file, int fd, uint64_t index,
 		    uint8_t *page)
@@ -481,8 +477,7 @@ int cached_file_truncate(struct cached_file *file, int fd, off_t size)
 	return err;
 }
 
-/* --- all of it
- * ---------------------------------------------------------------- */
+/* --- all of it ----------------------------------------------------------- */
 
 static int make_frames(struct page_cache *cache)
 {

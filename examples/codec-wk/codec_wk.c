@@ -197,7 +197,7 @@ static int decompress_page(void *context_in, const void *src, size_t len,
 	return 0;
 }
 
-/* --- what every codec has, however little it needs */
+/* --- what every codec has, however little it needs ----------------------- */
 
 static const char *library(void)
 {

@@ -70,7 +70,7 @@ static void say(const char *what, long result)
 	print("\n");
 }
 
-/* --- hypercalls ----------------------------------------------------------- */
+/* --- hypercalls ---------------------------------------------------------- */
 
 static long hypercall(const void *op)
 {

@@ -51,7 +51,7 @@ static _Noreturn void fail(const char *what)
 	exit(EXIT_FAILURE);
 }
 
-/* --- tmem ----------------------------------------------------------------- */
+/* --- tmem ---------------------------------------------------------------- */
 
 static void check(int err, const char *what)
 {
@@ -141,7 +141,7 @@ static void hypercall(struct machine *m, unsigned number)
 		fail("KVM_SET_REGS");
 }
 
-/* --- the machine ---------------------------------------------------------- */
+/* --- the machine --------------------------------------------------------- */
 
 static _Noreturn void skip(const char *why)
 {

@@ -71,8 +71,7 @@ __attribute__((noreturn)) static void die(const char *what)
 	abort();
 }
 
-/* --- out
- * ---------------------------------------------------------------------- */
+/* --- out ----------------------------------------------------------------- */
 
 static void write_file(struct region *r, uint64_t n)
 {
@@ -100,8 +99,7 @@ static void evict_one(struct region *r)
 	r->evictions++;
 }
 
-/* --- in
- * ----------------------------------------------------------------------- */
+/* --- in ------------------------------------------------------------------ */
 
 static void fetch(struct region *r, uint64_t n)
 {
@@ -136,12 +134,13 @@ static void map_page(struct region *r, uint64_t n)
 		.len = PAGE,
 	};
 
-	while (ioctl(r->uffd, UFFDIO_COPY, &copy))
-		if (errno != EAGAIN)
-			die("UFFDIO_COPY");
+	/* First: whoever waits for the page may look at the counts next. */
 	r->queue[(r->queue_first + r->resident) % r->resident_max] = n;
 	r->place[n] = IN_MEMORY;
 	r->resident++;
+	while (ioctl(r->uffd, UFFDIO_COPY, &copy))
+		if (errno != EAGAIN)
+			die("UFFDIO_COPY");
 }
 
 static void wake(struct region *r, uint64_t n)
@@ -192,8 +191,7 @@ static void *serve(void *argument)
 	}
 }
 
-/* --- making one
- * --------------------------------------------------------------- */
+/* --- making one ---------------------------------------------------------- */
 
 /* As much as this system and this user may have. */
 static int open_userfaultfd(void)

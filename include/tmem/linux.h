@@ -567,7 +567,8 @@ void tmem_hypercall_close(struct tmem_hypercall *hypercall);
  *	drive pages to
  * @use_selfballooning: what selfballoon_init is told
  * @use_selfshrinking: what selfballoon_init is told
- * @selfballoon_init: called last, when one of the two is on; or NULL
+ * @selfballoon_init: called last, when one of the two is on: 0, or negative:
+ *	not here, and both are off; or NULL: somebody else sees to it
  * @log: told in so many words what was enabled; or NULL
  * @opaque: passed to @log and @selfballoon_init
  */
@@ -581,8 +582,8 @@ struct tmem_driver_config {
 	bool use_frontswap;
 	bool use_selfballooning;
 	bool use_selfshrinking;
-	void (*selfballoon_init)(void *opaque, bool selfballooning,
-				 bool selfshrinking);
+	int (*selfballoon_init)(void *opaque, bool selfballooning,
+				bool selfshrinking);
 	void (*log)(void *opaque, enum tmem_log_level level, const char *text);
 	void *opaque;
 };
@@ -642,6 +643,203 @@ void tmem_driver_close(struct tmem_driver *driver);
  * Return: TMEM_DRIVER_*.
  */
 uint32_t tmem_driver_enabled(const struct tmem_driver *driver);
+
+/* ------------------------------------------------------------------------
+ * FS-Cache
+ */
+
+/* Where pages are kept. */
+#define TMEM_FSCACHE_LOCAL 1
+#define TMEM_FSCACHE_TMEM 2
+#define TMEM_FSCACHE_BOTH 3
+
+/**
+ * struct tmem_fscache_local_ops - a store of the guest's own, a disk for
+ *	instance
+ * @struct_size: sizeof(struct tmem_fscache_local_ops)
+ * @read: 0: @page is filled; negative: it is not there
+ * @write: 0: it is kept, in place of what was there; negative: it is not, and
+ *	what was there is gone
+ * @drop_page: drop it
+ * @drop_from: drop all pages of an object from this one on
+ *
+ * What was written dirty must not vanish. Of one object one call runs at a
+ * time.
+ */
+struct tmem_fscache_local_ops {
+	size_t struct_size;
+	int (*read)(void *opaque, const struct tmem_oid *object, uint64_t index,
+		    void *page);
+	int (*write)(void *opaque, const struct tmem_oid *object,
+		     uint64_t index, const void *page);
+	void (*drop_page)(void *opaque, const struct tmem_oid *object,
+			  uint64_t index);
+	void (*drop_from)(void *opaque, const struct tmem_oid *object,
+			  uint64_t index);
+};
+
+/**
+ * struct tmem_fscache_config - a cache for network file systems
+ * @struct_size: set by tmem_fscache_config_init()
+ * @store: TMEM_FSCACHE_*
+ * @seed: any number that a server cannot guess: objects' names depend on it
+ * @hypercall: of TMEM and BOTH; outlives the cache
+ * @local: of LOCAL and BOTH; with TMEM it may be there for dirty pages
+ * @opaque: passed to @local
+ */
+struct tmem_fscache_config {
+	size_t struct_size;
+	uint32_t store;
+	uint64_t seed;
+	struct tmem_hypercall *hypercall;
+	const struct tmem_fscache_local_ops *local;
+	void *opaque;
+};
+
+void tmem_fscache_config_init(struct tmem_fscache_config *config);
+
+struct tmem_fscache;
+struct tmem_fscache_cookie;
+
+/**
+ * tmem_fscache_open() - a cache
+ * @config: read during the call; what it points to outlives the cache
+ * @cache: set on success
+ *
+ * One pool, ephemeral and private. When the host gives none, nothing is kept
+ * there.
+ *
+ * Return: 0, -EINVAL, -ENOMEM.
+ */
+int tmem_fscache_open(const struct tmem_fscache_config *config,
+		      struct tmem_fscache **cache);
+
+/**
+ * tmem_fscache_close() - end it
+ * @cache: all its cookies are relinquished. NULL is allowed.
+ */
+void tmem_fscache_close(struct tmem_fscache *cache);
+
+/* The longest key and auxiliary data, in bytes. */
+#define TMEM_FSCACHE_KEY_MAX 512
+
+/* What names an object, or says which version of it. */
+struct tmem_fscache_blob {
+	const void *data;
+	size_t bytes;
+};
+
+/**
+ * tmem_fscache_acquire() - a cookie for an index or a file
+ * @cache: the cache
+ * @parent: whose child it is, outlives it; NULL: none
+ * @key: its name among the children of @parent
+ * @aux: its version, as the server has it: pages of another version are not
+ *	found
+ * @cookie: set on success
+ *
+ * Return: 0, -EINVAL (too long, or nothing), -EBUSY (there is such a cookie),
+ * -ENOMEM.
+ */
+int tmem_fscache_acquire(struct tmem_fscache *cache,
+			 struct tmem_fscache_cookie *parent,
+			 const struct tmem_fscache_blob *key,
+			 const struct tmem_fscache_blob *aux,
+			 struct tmem_fscache_cookie **cookie);
+
+/**
+ * tmem_fscache_relinquish() - let go of a cookie
+ * @cookie: nobody uses it any more
+ * @retire: drop its pages too; else who acquires the same version again may
+ *	find them
+ *
+ * Return: 0, -EBUSY (there are dirty pages, and it is not retired; the cookie
+ * stays).
+ */
+int tmem_fscache_relinquish(struct tmem_fscache_cookie *cookie, bool retire);
+
+/**
+ * tmem_fscache_check() - is this still the version that is cached?
+ *
+ * Return: 0, -ESTALE.
+ */
+int tmem_fscache_check(struct tmem_fscache_cookie *cookie,
+		       const struct tmem_fscache_blob *aux);
+
+/**
+ * tmem_fscache_update() - it is another version now, with the same pages
+ *
+ * Return: 0, -EINVAL.
+ */
+int tmem_fscache_update(struct tmem_fscache_cookie *cookie,
+			const struct tmem_fscache_blob *aux);
+
+/**
+ * tmem_fscache_invalidate() - drop all pages, dirty ones too
+ */
+void tmem_fscache_invalidate(struct tmem_fscache_cookie *cookie);
+
+/**
+ * tmem_fscache_set_size() - the file has another size
+ * @cookie: the file
+ * @bytes: pages beyond it are dropped and not taken any more; to begin with
+ *	there is no limit
+ *
+ * Best called after tmem_fscache_acquire(): of what was relinquished before,
+ * nothing has to be dropped then, since it is of the same version.
+ */
+void tmem_fscache_set_size(struct tmem_fscache_cookie *cookie, uint64_t bytes);
+
+/**
+ * tmem_fscache_read() - fill a page
+ * @cookie: the file
+ * @index: which page of it
+ * @page: undefined unless the result is 0
+ *
+ * The page stays in the cache, or vanishes.
+ *
+ * Return: 0, -ENODATA (not there: read it from the server, and then write it),
+ * -ENOBUFS (beyond the size), -EIO (it is dirty, and the local store has lost
+ * it: the server has an older one).
+ */
+int tmem_fscache_read(struct tmem_fscache_cookie *cookie, uint64_t index,
+		      void *page);
+
+/**
+ * tmem_fscache_write() - a page that the server has
+ * @cookie: the file
+ * @index: which page of it
+ * @page: the page
+ *
+ * Whether it is kept nobody says; what was there before, dirty or not, is gone.
+ *
+ * Return: 0, -ENOBUFS (beyond the size).
+ */
+int tmem_fscache_write(struct tmem_fscache_cookie *cookie, uint64_t index,
+		       const void *page);
+
+/**
+ * tmem_fscache_write_dirty() - a page that the server does not have yet
+ * @cookie: the file
+ * @index: which page of it
+ * @page: the page
+ *
+ * It is kept locally, and does not vanish.
+ *
+ * Return: 0, -ENOBUFS (beyond the size, or there is no place; keep it), -ENOMEM
+ * (keep it).
+ */
+int tmem_fscache_write_dirty(struct tmem_fscache_cookie *cookie, uint64_t index,
+			     const void *page);
+
+/**
+ * tmem_fscache_written() - the server has it now
+ * @cookie: the file
+ * @index: a dirty page; one that is not is passed over
+ *
+ * It is clean, and goes where clean pages go.
+ */
+void tmem_fscache_written(struct tmem_fscache_cookie *cookie, uint64_t index);
 
 #ifdef __cplusplus
 }

@@ -90,8 +90,7 @@ const struct tm_actuator *tm_actuator_xen(void)
 	return &actuator;
 }
 
-/* --- dry run
- * -------------------------------------------------------------------- */
+/* --- dry run ----------------------------------------------------------- */
 
 static double mib(uint64_t pages)
 {

@@ -42,8 +42,7 @@ static uint64_t now(void)
 	return tm_clock_now_ns(tm_clock_system());
 }
 
-/* --- guests -----------------------------------------------------------------
- */
+/* --- guests ------------------------------------------------------------ */
 
 /* An agent that ends takes its state away. One that is there, of whatever age,
  * is of one that was killed. */
@@ -145,8 +144,7 @@ static void reload(struct tm_agent *agent)
 		     "the configuration was read again");
 }
 
-/* --- waiting
- * --------------------------------------------------------------------- */
+/* --- waiting ----------------------------------------------------------- */
 
 static size_t count_guests(const struct tm_agent *agent)
 {
@@ -228,8 +226,7 @@ static bool turn(struct tm_agent *agent)
 	return has_signal;
 }
 
-/* --- running
- * ----------------------------------------------------------------------- */
+/* --- running ----------------------------------------------------------- */
 
 static void write_state(struct tm_agent *agent)
 {

@@ -191,8 +191,7 @@ const struct tm_source *tm_source_cgroup(void)
 	return &source;
 }
 
-/* --- reclaim
- * --------------------------------------------------------------------- */
+/* --- reclaim ----------------------------------------------------------- */
 
 static int reclaim_set(struct tm_guest *guest, uint64_t target_pages,
 		       uint64_t now_ns)
@@ -221,8 +220,7 @@ const struct tm_actuator *tm_actuator_cgroup_reclaim(void)
 	return &actuator;
 }
 
-/* --- high
- * -------------------------------------------------------------------------- */
+/* --- high -------------------------------------------------------------- */
 
 static int high_open(struct tm_guest *guest)
 {

@@ -69,8 +69,7 @@ enum tm_look tm_guest_doubt(struct tm_guest *guest, const char *format, ...)
 	return TM_LOOK_UNTRUSTED;
 }
 
-/* --- coming and going
- * --------------------------------------------------------- */
+/* --- coming and going -------------------------------------------------- */
 
 /* The law, as in a guest where everything it needs is there. */
 static void start_law(struct tm_guest *guest, uint64_t now_ns)
@@ -170,8 +169,7 @@ void tm_guest_retune(struct tm_guest *guest,
 	guest->config.tunables = config->tunables;
 }
 
-/* --- pressure events
- * ------------------------------------------------------------ */
+/* --- pressure events --------------------------------------------------- */
 
 size_t tm_pressure_wait_for(struct tm_guest *guest, struct pollfd *fds)
 {
@@ -197,8 +195,7 @@ bool tm_pressure_handle(struct tm_guest *guest, const struct pollfd *fds,
 	return false;
 }
 
-/* --- looking
- * ----------------------------------------------------------------------- */
+/* --- looking ----------------------------------------------------------- */
 
 static bool is_sane(struct tm_guest *guest,
 		    const struct tm_guard_reading *reading)
@@ -319,8 +316,7 @@ void tm_guest_work(struct tm_guest *guest, uint64_t now_ns)
 	decide(guest, now_ns);
 }
 
-/* --- giving back
- * ----------------------------------------------------------------------- */
+/* --- giving back ------------------------------------------------------- */
 
 void tm_guest_restore(struct tm_guest *guest, uint64_t now_ns)
 {

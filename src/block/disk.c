@@ -92,7 +92,7 @@ int tm_disk_open(const struct tm_disk_config *config, struct tm_disk **disk)
 	case TM_DISK_SWAP:
 		return tm_swap_open(config, disk);
 	case TM_DISK_CACHE:
-		return -EOPNOTSUPP;
+		return tm_cache_open(config, disk);
 	}
 	return -EINVAL;
 }

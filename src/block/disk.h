@@ -17,8 +17,12 @@
  * memory of a guest copies it first.
  *
  * Requests beyond the end answer -EINVAL and touch nothing. While a disk is
- * paused, or its client is frozen or migrates, requests wait, pause_ms at
- * most, and then answer -ETIMEDOUT.
+ * paused, requests wait, pause_ms at most, and then answer -ETIMEDOUT; while
+ * its client is frozen or migrates, only writes to a swap disk need to. Nothing
+ * is lost by such a wait: until a write is carried out, the old data are there.
+ *
+ * What is kept where, and why a disk survives the death of its process at any
+ * instruction: doc/disk-format.md.
  */
 #ifndef TM_DISK_H
 #define TM_DISK_H

@@ -295,27 +295,37 @@ void tm_backing_close(struct tm_backing *backing)
 
 /* --- blocks --------------------------------------------------------------- */
 
+static const char *const act_names[] = {
+	[TM_BACKING_READ] = "read",
+	[TM_BACKING_WRITE] = "write",
+	[TM_BACKING_PUNCH] = "punch a hole",
+	[TM_BACKING_SYNC] = "sync",
+};
+
 /* Says the first failure of a row of them. */
-static int note(struct tm_backing *backing, int err, const char *what)
+static int note(struct tm_backing *backing, enum tm_backing_act act, int err)
 {
+	uint32_t bit = UINT32_C(1) << act;
+
 	if (!err) {
-		if (atomic_load_explicit(&backing->has_failed,
-					 memory_order_relaxed))
-			atomic_store(&backing->has_failed, false);
+		if (atomic_load_explicit(&backing->failing,
+					 memory_order_relaxed) &
+		    bit)
+			atomic_fetch_and(&backing->failing, ~bit);
 		return 0;
 	}
-	if (!atomic_exchange(&backing->has_failed, true))
+	if (!(atomic_fetch_or(&backing->failing, bit) & bit))
 		tm_disk_log(backing->disk, TMEM_LOG_ERROR,
-			    "disk's backing file: %s: %s", what,
+			    "disk's backing file: %s: %s", act_names[act],
 			    strerror(-err));
 	return err;
 }
 
 int tm_backing_read(struct tm_backing *backing, uint64_t block, void *page)
 {
-	return note(backing,
-		    read_all(backing->fd, page, TM_BLOCK_SIZE, place_of(block)),
-		    "read");
+	return note(
+		backing, TM_BACKING_READ,
+		read_all(backing->fd, page, TM_BLOCK_SIZE, place_of(block)));
 }
 
 int tm_backing_write(struct tm_backing *backing, uint64_t block,
@@ -325,9 +335,8 @@ int tm_backing_write(struct tm_backing *backing, uint64_t block,
 	if (!tm_bits_set(backing->in_file, block))
 		atomic_fetch_add(&backing->count, 1);
 	return note(
-		backing,
-		write_all(backing->fd, page, TM_BLOCK_SIZE, place_of(block)),
-		"write");
+		backing, TM_BACKING_WRITE,
+		write_all(backing->fd, page, TM_BLOCK_SIZE, place_of(block)));
 }
 
 int tm_backing_punch(struct tm_backing *backing, uint64_t first, uint64_t end)
@@ -336,10 +345,9 @@ int tm_backing_punch(struct tm_backing *backing, uint64_t first, uint64_t end)
 
 	if (tm_bits_next_set(backing->in_file, first, end) == end)
 		return 0;
-	err = note(backing,
+	err = note(backing, TM_BACKING_PUNCH,
 		   punch(backing->fd, place_of(first),
-			 (off_t)((end - first) * TM_BLOCK_SIZE)),
-		   "punch a hole");
+			 (off_t)((end - first) * TM_BLOCK_SIZE)));
 	if (!err)
 		atomic_fetch_sub(
 			&backing->count,
@@ -349,5 +357,6 @@ int tm_backing_punch(struct tm_backing *backing, uint64_t first, uint64_t end)
 
 int tm_backing_sync(struct tm_backing *backing)
 {
-	return note(backing, fdatasync(backing->fd) ? -errno : 0, "sync");
+	return note(backing, TM_BACKING_SYNC,
+		    fdatasync(backing->fd) ? -errno : 0);
 }

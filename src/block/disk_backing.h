@@ -20,13 +20,22 @@
 #include "block_bits.h"
 #include "disk_label.h"
 
+enum tm_backing_act {
+	TM_BACKING_READ,
+	TM_BACKING_WRITE,
+	TM_BACKING_PUNCH,
+	TM_BACKING_SYNC,
+};
+
 struct tm_backing {
 	int fd;
 	uint64_t blocks;
 	const struct tm_disk *disk;
 	tm_bits_word *in_file;
 	_Atomic uint64_t count; /* of bits set in it */
-	_Atomic bool has_failed; /* it was logged */
+	/* Bits of enum tm_backing_act: what failed last time, and was logged.
+	 */
+	_Atomic uint32_t failing;
 };
 
 /*

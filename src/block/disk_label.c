@@ -47,6 +47,13 @@ static uint64_t check_of(const struct label_page *page)
 	return htole64(XXH3_64bits(page, offsetof(struct label_page, check)));
 }
 
+static int refuse_for_memory(const struct tm_disk *disk)
+{
+	tm_disk_log(disk, TMEM_LOG_ERROR,
+		    "disk: the store has no memory even for the disk's label");
+	return -ENOSPC;
+}
+
 static int write_label(const struct tm_disk *disk, int pool,
 		       const struct tm_disk_label *label)
 {
@@ -66,11 +73,8 @@ static int write_label(const struct tm_disk *disk, int pool,
 	page.check = check_of(&page);
 	result = tmem_put(disk->client, pool, &label_oid, label->sequence % 2,
 			  &page, 0);
-	if (result == TMEM_PUT_REFUSED) {
-		tm_disk_log(disk, TMEM_LOG_ERROR,
-			    "disk: the store refused even the disk's label");
-		return -ENOSPC;
-	}
+	if (result == TMEM_PUT_REFUSED)
+		return refuse_for_memory(disk);
 	return result < 0 ? result : 0;
 }
 
@@ -209,6 +213,8 @@ int tm_label_find(const struct tm_disk *disk, struct tm_disk_label *label,
 	if (*is_new)
 		pool = tmem_pool_create(disk->client, TMEM_POOL_PERSISTENT,
 					NULL);
+	if (pool == -ENOMEM)
+		return refuse_for_memory(disk);
 	if (pool < 0)
 		return pool;
 	result = *is_new ? 0 : read_label(disk, pool, label);

@@ -34,6 +34,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "disk_swap.h"
@@ -314,19 +315,29 @@ static bool is_refusal(int result)
 	       result == -EDQUOT || result == -ENOMEM;
 }
 
-/* Was it the client being frozen that refused a put with this result? The
- * count in @frozen is from before that put. */
+/* How long puts wait for a client to thaw; one for all puts of a piece. */
+struct patience {
+	uint64_t frozen; /* what count_frozen() was before the puts */
+	uint64_t deadline_ns; /* 0: nothing has waited yet */
+};
+
+static struct patience new_patience(struct tm_swap *swap)
+{
+	return (struct patience){ .frozen = atomic_load(&swap->frozen_seen) };
+}
+
+/* Was it the client being frozen that refused a put with this result? */
 static bool is_frozen_refusal(struct tm_swap *swap, int result,
-			      uint64_t *frozen)
+			      struct patience *patience)
 {
 	uint64_t now;
 
 	if (swap->disk.is_embedded || result != TMEM_PUT_REFUSED)
 		return result == -EBUSY;
 	now = count_frozen(swap);
-	if (now <= *frozen)
+	if (now <= patience->frozen)
 		return false;
-	*frozen = now;
+	patience->frozen = now;
 	atomic_store(&swap->frozen_seen, now);
 	return true;
 }
@@ -339,17 +350,17 @@ static bool is_frozen_refusal(struct tm_swap *swap, int result,
  * frozen. In all but the first case nothing is in that place.
  */
 static int put_on(struct tm_swap *swap, uint64_t block, int place,
-		  const void *page, uint64_t frozen, int result)
+		  const void *page, struct patience *patience, int result)
 {
 	const struct timespec pause = { .tv_nsec = FROZEN_POLL_NS };
-	uint64_t deadline_ns = 0;
 
-	while (is_frozen_refusal(swap, result, &frozen)) {
+	while (is_frozen_refusal(swap, result, patience)) {
 		uint64_t now_ns = tm_clock_system_now_ns(NULL);
 
-		if (!deadline_ns)
-			deadline_ns = now_ns + swap->disk.pause_ms * NS_PER_MS;
-		if (now_ns >= deadline_ns)
+		if (!patience->deadline_ns)
+			patience->deadline_ns =
+				now_ns + swap->disk.pause_ms * NS_PER_MS;
+		if (now_ns >= patience->deadline_ns)
 			return -ETIMEDOUT;
 		nanosleep(&pause, NULL);
 		result = put_place(swap, block, place, page);
@@ -362,9 +373,9 @@ static int put_on(struct tm_swap *swap, uint64_t block, int place,
 static int put_once(struct tm_swap *swap, uint64_t block, int place,
 		    const void *page)
 {
-	uint64_t frozen = atomic_load(&swap->frozen_seen);
+	struct patience patience = new_patience(swap);
 
-	return put_on(swap, block, place, page, frozen,
+	return put_on(swap, block, place, page, &patience,
 		      put_place(swap, block, place, page));
 }
 
@@ -464,7 +475,7 @@ static int fill_parts(struct tm_swap *swap, struct tm_piece *piece)
 
 /* What came of the puts; *drops: what is to be flushed for it. */
 static int settle(struct tm_swap *swap, struct batch *puts,
-		  const int old[TM_PIECE_BLOCKS], uint64_t frozen,
+		  const int old[TM_PIECE_BLOCKS], struct patience *patience,
 		  struct batch *drops)
 {
 	int first_err = 0;
@@ -473,7 +484,7 @@ static int settle(struct tm_swap *swap, struct batch *puts,
 		const struct tmem_request *request = &puts->requests[i];
 		uint64_t block = puts->blocks[i];
 		int place = place_in(puts, i);
-		int err = put_on(swap, block, place, request->page, frozen,
+		int err = put_on(swap, block, place, request->page, patience,
 				 request->result);
 
 		if (err == TMEM_PUT_STORED) {
@@ -485,7 +496,8 @@ static int settle(struct tm_swap *swap, struct batch *puts,
 			err = settle_refused(swap, block, old[i],
 					     request->page);
 		}
-		if (err && !first_err)
+		/* What ends the request, at once, goes first. */
+		if (err && (!first_err || err == -ETIMEDOUT))
 			first_err = err;
 	}
 	return first_err;
@@ -493,7 +505,7 @@ static int settle(struct tm_swap *swap, struct batch *puts,
 
 static int write_locked(struct tm_swap *swap, struct tm_piece *piece)
 {
-	uint64_t frozen = atomic_load(&swap->frozen_seen);
+	struct patience patience = new_patience(swap);
 	struct batch puts, drops;
 	int old[TM_PIECE_BLOCKS];
 	int err = fill_parts(swap, piece);
@@ -518,7 +530,7 @@ static int write_locked(struct tm_swap *swap, struct tm_piece *piece)
 	err = run(swap, &puts);
 	if (err)
 		return err;
-	err = settle(swap, &puts, old, frozen, &drops);
+	err = settle(swap, &puts, old, &patience, &drops);
 	drop_err = run_drops(swap, &drops);
 	return err ? err : drop_err;
 }
@@ -803,6 +815,9 @@ int tm_swap_open(const struct tm_disk_config *config, struct tm_disk **disk)
 	}
 	err = open_backing(swap, config->backing);
 	if (err) {
+		/* A file that is open is of this disk, so it is as new. */
+		if (is_new && swap->has_backing)
+			unlink(config->backing);
 		if (is_new)
 			tmem_pool_destroy(config->client, swap->pool);
 		swap_close(&swap->disk);

@@ -23,6 +23,9 @@
  * and never shown, so a guest cannot write such a page but by a chance of 2^64
  * to one. Where even that page is refused, a bit remembers, until the disk is
  * closed.
+ *
+ * The bound: five bits for each block that was ever touched, 160 KiB for a GiB;
+ * of a disk that is opened again, two of them at once.
  */
 #ifndef TM_DISK_SWAP_H
 #define TM_DISK_SWAP_H

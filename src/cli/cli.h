@@ -159,5 +159,8 @@ extern const struct tm_cli_verb tm_cli_destroy;
 extern const struct tm_cli_verb tm_cli_save;
 extern const struct tm_cli_verb tm_cli_restore;
 extern const struct tm_cli_verb tm_cli_migrate;
+extern const struct tm_cli_verb tm_cli_disk;
+extern const struct tm_cli_verb tm_cli_dom0_mem;
+extern const struct tm_cli_verb tm_cli_sim;
 
 #endif

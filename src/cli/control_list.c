@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "control_client.h"
+#include "disk_notes.h"
 #include "http_client.h"
 #include "report.h"
 
@@ -235,6 +236,17 @@ static int list_raw(const struct list *list)
 	return TM_CLI_OK;
 }
 
+/* What of a guest's disk is to be said beside its client. */
+static void note_disks(const struct list *list)
+{
+	json_t *disks = tm_cli_ask(&list->target.control, "GET", "/disks", NULL);
+
+	if (!disks)
+		return;
+	tm_cli_disk_notes(disks);
+	json_decref(disks);
+}
+
 static int list_clients(const struct list *list)
 {
 	char path[TM_CLI_PATH_SIZE] = "/clients";
@@ -249,6 +261,7 @@ static int list_clients(const struct list *list)
 		tm_cli_print_json(answer);
 	} else if (json_is_array(answer)) {
 		print_clients(answer, list->is_long);
+		note_disks(list);
 	} else {
 		clients = json_array();
 		json_array_append(clients, answer);

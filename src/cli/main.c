@@ -11,12 +11,12 @@
 #include "nearest.h"
 
 static const struct tm_cli_verb *const verbs[] = {
-	&tm_cli_estimate, &tm_cli_capture, &tm_cli_replay,
-	&tm_cli_bench,	  &tm_cli_plugins, &tm_cli_list,
-	&tm_cli_top,	  &tm_cli_stats,   &tm_cli_freeze,
-	&tm_cli_thaw,	  &tm_cli_set,	   &tm_cli_shared_auth,
-	&tm_cli_freeable, &tm_cli_flush,   &tm_cli_destroy,
-	&tm_cli_save,	  &tm_cli_restore, &tm_cli_migrate,
+	&tm_cli_estimate, &tm_cli_capture, &tm_cli_replay,  &tm_cli_bench,
+	&tm_cli_plugins,  &tm_cli_list,    &tm_cli_top,     &tm_cli_stats,
+	&tm_cli_freeze,   &tm_cli_thaw,    &tm_cli_set,     &tm_cli_shared_auth,
+	&tm_cli_freeable, &tm_cli_flush,   &tm_cli_destroy, &tm_cli_save,
+	&tm_cli_restore,  &tm_cli_migrate, &tm_cli_disk,    &tm_cli_dom0_mem,
+	&tm_cli_sim,
 };
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -49,7 +49,8 @@ static const struct tm_cli_verb *find_verb(const char *name)
 }
 
 /* --control before the verb, for all the verbs that ask a daemon: the same as
- * TMEM_CONTROL. How many arguments that were; negative: a message was printed. */
+ * TMEM_CONTROL. How many arguments that were; negative: a message was printed.
+ */
 static int take_control(int argc, char **argv)
 {
 	const char *path = NULL;

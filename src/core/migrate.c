@@ -97,6 +97,21 @@ static void free_log(struct tm_store *store, struct tm_log *log)
 	tm_memory_free(&store->memory, log, sizeof(*log));
 }
 
+static void reap_all(struct tm_store *store)
+{
+	struct tm_context *context = tm_enter(store);
+
+	if (!context)
+		return;
+	while (tm_reap(context, REAP_BATCH))
+		;
+	tm_leave(context);
+}
+
+/* What died before must not be in the log: a page may have been put again under
+ * the same name since, and that one stays. So puts have ended, and then all that
+ * is dead is reaped, before the log is there. What dies in between is not put
+ * again. */
 static int begin_log(struct tm_client *client)
 {
 	struct tm_log *log;
@@ -107,6 +122,8 @@ static int begin_log(struct tm_client *client)
 	if (!log)
 		return -ENOMEM;
 	tm_lock_init(&log->lock, TM_RANK_GONE);
+	tm_quiesce(client->store);
+	reap_all(client->store);
 	atomic_store(&client->log, log);
 	/* From here on every page that goes is logged. */
 	tm_quiesce(client->store);
@@ -171,17 +188,6 @@ void tm_client_end_log(struct tm_client *client, bool is_frozen)
 	tm_log_end(client);
 	atomic_store(&client->is_frozen, is_frozen);
 	tm_lock_release(&client->store->control);
-}
-
-static void reap_all(struct tm_store *store)
-{
-	struct tm_context *context = tm_enter(store);
-
-	if (!context)
-		return;
-	while (tm_reap(context, REAP_BATCH))
-		;
-	tm_leave(context);
 }
 
 static int take(struct tm_store *store, struct tm_log *log,

@@ -184,17 +184,27 @@ static bool drop(struct page_op *op, uint32_t only)
 
 /* --- put ------------------------------------------------------------------ */
 
+/* A caller's page may begin anywhere. */
+static uint64_t word_at(const uint8_t *page, size_t n)
+{
+	uint64_t word;
+
+	memcpy(&word, page + n * sizeof(word), sizeof(word));
+	return word;
+}
+
 /* Is the page one 8-byte word over and over? */
 static bool is_same_filled(const void *page, uint64_t *word)
 {
-	const uint64_t *words = page;
+	const uint8_t *bytes = page;
 
 	/* Nearly every page is found out by its first cache line; the rest of
 	 * it is cold, and the codec is about to fetch it in order. */
-	if (words[0] != words[1] || words[0] != words[7])
+	*word = word_at(bytes, 0);
+	if (*word != word_at(bytes, 1) || *word != word_at(bytes, 7))
 		return false;
-	*word = words[0];
-	return !memcmp(words, words + 1, TMEM_PAGE_SIZE - sizeof(*words));
+	return !memcmp(bytes, bytes + sizeof(*word),
+		       TMEM_PAGE_SIZE - sizeof(*word));
 }
 
 static void encode(struct page_op *op, const void *page, struct draft *draft)
@@ -562,10 +572,10 @@ struct pinned {
 
 static void fill_same(void *page, uint64_t word)
 {
-	uint64_t *words = page;
+	uint8_t *bytes = page;
 
-	for (size_t i = 0; i < TMEM_PAGE_SIZE / sizeof(*words); i++)
-		words[i] = word;
+	for (size_t i = 0; i < TMEM_PAGE_SIZE; i += sizeof(word))
+		memcpy(bytes + i, &word, sizeof(word));
 }
 
 static int decode_data(struct page_op *op, const struct pinned *pinned,

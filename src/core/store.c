@@ -264,6 +264,17 @@ static int set_plugins(struct tm_store *store,
 	return err;
 }
 
+/* A file that was made for a store that then could not be opened goes again,
+ * while it is locked, so that it is nobody else's. */
+static void unmake_arena(struct tm_store *store,
+			 const struct tmem_store_config *config)
+{
+	if (store->arena.fd >= 0 && !store->arena.reopened && config->arena &&
+	    strcmp(config->arena, "memfd") &&
+	    strncmp(config->arena, "fd:", 3))
+		unlink(config->arena);
+}
+
 int tm_store_open(const struct tmem_store_config *config,
 		  const struct tmem_plugins *plugins, struct tm_store **out)
 {
@@ -297,6 +308,7 @@ int tm_store_open(const struct tmem_store_config *config,
 	if (!err && !(config->flags & TMEM_STORE_NO_THREADS))
 		err = tm_worker_start(store);
 	if (err) {
+		unmake_arena(store, config);
 		tm_store_close(store);
 		return err;
 	}

@@ -11,7 +11,7 @@
  * One table of options serves the command line, [daemon], --help, and the test
  * that compares it with the manual. A key is spelt as its option; where that
  * has "-", "_" will do. [boot] is checked by the parser of boot options.
- * [disk NAME] and [balloon] belong to other programs, which check them.
+ * [balloon] belongs to another program, which checks it.
  */
 #include <config.h>
 
@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "config_client.h"
+#include "config_disk.h"
 #include "ini.h"
 #include "nearest.h"
 #include "runtime_dir.h"
@@ -183,6 +184,47 @@ SETTER(user_cap, SIZE(user.cap_bytes))
 SETTER(user_linger,
        tm_value_duration(value, &config->user.linger_ns, &complaint))
 
+static void free_disks(struct tm_daemon_config *config)
+{
+	while (config->disks) {
+		struct tm_config_disk *disk = config->disks;
+
+		config->disks = disk->next;
+		free(disk);
+	}
+}
+
+/* Disks keep their order; a name that is there already is refused. */
+static int add_disk(struct tm_daemon_config *config,
+		    const struct tm_config_disk *disk,
+		    const struct tm_complaint *complaint)
+{
+	struct tm_config_disk **link = &config->disks, *copy;
+
+	for (; *link; link = &(*link)->next)
+		if (!strcmp((*link)->client.name, disk->client.name))
+			return tm_complain(complaint,
+					   "there are two disks \"%s\"",
+					   disk->client.name);
+	copy = malloc(sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	*copy = *disk;
+	copy->next = NULL;
+	*link = copy;
+	return 0;
+}
+
+static int set_vhost_user_blk(struct tm_daemon_config *config,
+			      const char *value, char *error, size_t error_size)
+{
+	const struct tm_complaint complaint = { error, error_size };
+	struct tm_config_disk disk;
+	int err = tm_config_disk_parse(value, &disk, &complaint);
+
+	return err ? err : add_disk(config, &disk, &complaint);
+}
+
 #define SWITCH(name, statement)                                            \
 	static int set_##name(struct tm_daemon_config *config,             \
 			      const char *value, char *error, size_t size) \
@@ -234,6 +276,8 @@ static const struct tm_config_option options[] = {
 	  set_peer_memory },
 	{ "dedup-persistent", "on|off", true,
 	  "dedup takes persistent pages too [off]", set_dedup_persistent },
+	{ "vhost-user-blk", "name=NAME,socket=PATH,KEY=VALUE...", false,
+	  "serve a disk to a virtual machine", set_vhost_user_blk },
 	{ "plugin-path", "DIR[:DIR]...", true, "where else plugins are",
 	  set_plugin_path },
 	{ "log-level", "error|warning|info|debug", true, "what is logged [info]",
@@ -312,6 +356,45 @@ static int add_client(struct tm_daemon_config *config, const char *name,
 	return 0;
 }
 
+/* Is @path somebody's already, up to but not including @before? */
+static const char *user_of(const struct tm_daemon_config *config,
+			   const struct tm_config_disk *before,
+			   const char *path)
+{
+	if (!strcmp(path, config->socket) || !strcmp(path, config->control))
+		return "the daemon";
+	for (const struct tm_config_client *c = config->clients; c; c = c->next)
+		if (!strcmp(path, c->socket))
+			return c->name;
+	for (const struct tm_config_disk *d = config->disks; d != before;
+	     d = d->next)
+		if (!strcmp(path, d->client.socket))
+			return d->client.name;
+	return NULL;
+}
+
+static int check_disks(const struct tm_daemon_config *config,
+		       const struct tm_complaint *complaint)
+{
+	for (const struct tm_config_disk *d = config->disks; d; d = d->next) {
+		const char *user = user_of(config, d, d->client.socket);
+
+		if (tm_config_disk_check(d, complaint))
+			return -EINVAL;
+		if (user)
+			return tm_complain(complaint,
+					   "disk %s: its socket is that of %s",
+					   d->client.name, user);
+		if (*tm_config_client(config, d->client.name)->name)
+			return tm_complain(complaint,
+					   "[disk %s] and [client %s] are the "
+					   "same client; a disk's settings are "
+					   "its own",
+					   d->client.name, d->client.name);
+	}
+	return 0;
+}
+
 static int check_sockets(const struct tm_daemon_config *config,
 			 const struct tm_complaint *complaint)
 {
@@ -345,6 +428,8 @@ static int check(const struct tm_daemon_config *config,
 	     c = c->next)
 		if (tm_config_client_check(c, complaint))
 			return -EINVAL;
+	if (check_disks(config, complaint))
+		return -EINVAL;
 	return check_sockets(config, complaint);
 }
 
@@ -371,6 +456,26 @@ static int set_daemon_key(struct tm_daemon_config *config, const char *key,
 				   sizeof(known[0]));
 }
 
+static int take_disk_entry(struct tm_daemon_config *config,
+			   const struct tm_ini_entry *entry,
+			   const struct tm_complaint *complaint)
+{
+	struct tm_config_disk disk, *last = config->disks;
+	char key[64];
+
+	if (!entry->key) {
+		int err = tm_config_disk_init(&disk, entry->name, complaint);
+
+		return err ? err : add_disk(config, &disk, complaint);
+	}
+	while (last->next)
+		last = last->next;
+	snprintf(key, sizeof(key), "%s", entry->key);
+	for (char *c = key; *c; c++)
+		*c = *c == '_' ? '-' : *c;
+	return tm_config_disk_set(last, key, entry->value, complaint);
+}
+
 static int take_entry(void *opaque, const struct tm_ini_entry *entry,
 		      char *error, size_t error_size)
 {
@@ -390,6 +495,8 @@ static int take_entry(void *opaque, const struct tm_ini_entry *entry,
 		return tm_config_client_set(config->clients, key, entry->value,
 					    &complaint);
 	}
+	if (!strcmp(entry->section, "disk"))
+		return take_disk_entry(config, entry, &complaint);
 	if (is_daemon && *entry->name)
 		return tm_complain(&complaint,
 				   "[daemon] is written without a name");
@@ -492,6 +599,7 @@ static int load(struct tm_daemon_config *config, int argc, char **argv,
 	if (err || config->is_help || config->is_version)
 		return err;
 	strcpy(file, config->file);
+	free_disks(config);
 	err = set_defaults(config, complaint);
 	if (err)
 		return err;
@@ -567,5 +675,6 @@ void tm_config_free(struct tm_daemon_config *config)
 		config->clients = client->next;
 		free(client);
 	}
+	free_disks(config);
 	free(config);
 }

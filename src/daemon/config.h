@@ -22,6 +22,8 @@
 /* No owner is asked for. */
 #define TM_CONFIG_NOBODY ((uid_t)-1)
 
+struct tm_config_disk;
+
 /* `memory`: "SIZE", "SIZE,max=SIZE" or "auto[,max=SIZE][,reserve=SIZE]". */
 struct tm_config_memory {
 	bool is_given;		/* not the default */
@@ -75,6 +77,7 @@ struct tm_daemon_config {
 	bool dedups_persistent;	/* where dedup is on */
 	struct tm_config_client user;	/* of clients without a section */
 	struct tm_config_client *clients;
+	struct tm_config_disk *disks;	/* in the order they came */
 };
 
 /* A row of the table of options, which documents read as well. */

@@ -15,9 +15,35 @@
 
 #include <tmem/tmem.h>
 
+#include "disk.h"
+#include "vhost.h"
+
 struct tm_control;
 struct tm_registry;
 struct tmem_xen;
+
+/* A disk, as it is shown. */
+struct tm_disk_report {
+	char name[TMEM_CLIENT_NAME_MAX + 1];
+	char socket[108];
+	char file[1024];	/* its image or backing file, or "" */
+	struct tm_disk_info disk;
+	struct tm_vhost_info door;
+};
+
+/* The disks there are, where there are any. Errors come with one sentence in
+ * @error. From any thread. */
+struct tm_control_disks {
+	/* As --vhost-user-blk describes it. */
+	int (*add)(void *disks, const char *text, char *error,
+		   size_t error_size);
+	int (*remove)(void *disks, const char *name, char *error,
+		      size_t error_size);
+	int64_t (*demote)(void *disks, const char *name, uint64_t bytes,
+			  char *error, size_t error_size);
+	/* The @n-th; false: there are not so many. */
+	bool (*report)(void *disks, size_t n, struct tm_disk_report *report);
+};
 
 /* What is controlled; all of it outlives the struct tm_control. */
 struct tm_control_host {
@@ -27,6 +53,8 @@ struct tm_control_host {
 	/* How long a request that is no stream may take, from connect to the
 	 * end of its answer. 0: a minute. */
 	uint32_t request_ms;
+	const struct tm_control_disks *disk_ops;	/* NULL: no disks */
+	void *disks;		/* of those */
 	void *opaque;		/* of the functions */
 	/* A new limit as a person writes it ("2G", "auto,max=8G"). 0, or a
 	 * negative errno after one sentence in @error. NULL: sizes only, given

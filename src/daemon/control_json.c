@@ -192,6 +192,61 @@ json_t *tm_json_of_clients(struct tm_control *control)
 	return clients;
 }
 
+/* --- disks ----------------------------------------------------------------- */
+
+static json_t *json_of_disk(const struct tm_disk_report *report)
+{
+	const struct tm_disk_info *disk = &report->disk;
+	const struct tm_vhost_info *door = &report->door;
+	json_t *json = json_object();
+
+	json_object_set_new(json, "name", tm_json_text(report->name));
+	json_object_set_new(json, "kind",
+			    json_string(disk->kind == TM_DISK_CACHE ? "cache" :
+								      "swap"));
+	json_object_set_new(json, "socket", tm_json_text(report->socket));
+	json_object_set_new(json, "file",
+			    *report->file ? tm_json_text(report->file) :
+					    json_null());
+	set_flag(json, "connected", door->is_connected);
+	set_flag(json, "broken", door->is_broken);
+	set_flag(json, "readonly", disk->is_readonly);
+	set_flag(json, "paused", disk->is_paused);
+	set_flag(json, "needs_discard", disk->was_filled);
+	set_number(json, "size_bytes", disk->size_bytes);
+	set_number(json, "blocks_in_tmem", disk->blocks_in_tmem);
+	set_number(json, "blocks_in_file", disk->blocks_in_file);
+	set_number(json, "reads", disk->reads);
+	set_number(json, "writes", disk->writes);
+	set_number(json, "hits", disk->hits);
+	set_number(json, "image_reads", disk->image_reads);
+	set_number(json, "fills_dropped", disk->fills_dropped);
+	set_number(json, "blocks_refused", disk->blocks_refused);
+	set_number(json, "blocks_demoted", disk->blocks_demoted);
+	set_number(json, "blocks_discarded", disk->blocks_discarded);
+	set_number(json, "errors", disk->errors);
+	set_number(json, "requests", door->requests);
+	set_number(json, "read_bytes", door->read_bytes);
+	set_number(json, "written_bytes", door->written_bytes);
+	set_number(json, "request_errors", door->errors);
+	set_number(json, "connections", door->connections);
+	set_number(json, "connections_dropped", door->dropped);
+	return json;
+}
+
+json_t *tm_json_of_disks(struct tm_control *control)
+{
+	const struct tm_control_host *host = &control->host;
+	struct tm_disk_report report;
+	json_t *disks = json_array();
+
+	for (size_t n = 0; host->disk_ops &&
+			   host->disk_ops->report(host->disks, n, &report);
+	     n++)
+		json_array_append_new(disks, json_of_disk(&report));
+	return disks;
+}
+
 /* --- the store ------------------------------------------------------------ */
 
 static int get_stats(struct tm_control *control, struct tmem_store_stats *stats)

@@ -155,6 +155,7 @@ json_t *tm_json_text(const char *text);
 json_t *tm_json_of_client(struct tm_control *control,
 			  const struct tm_member *member);
 json_t *tm_json_of_clients(struct tm_control *control);
+json_t *tm_json_of_disks(struct tm_control *control);
 json_t *tm_json_of_store(struct tm_control *control);
 json_t *tm_json_of_stats(struct tm_control *control);
 uint64_t tm_control_freeable_bytes(struct tm_control *control);

@@ -33,8 +33,10 @@ static unsigned status_of(int err)
 	case ENOENT:
 		return 404;
 	case EBUSY:
+	case EEXIST:
 	case ENOSPC:
 	case ENODEV:
+	case EOPNOTSUPP:
 		return 409;
 	case ENOMEM:
 		return 503;
@@ -568,6 +570,90 @@ static void handle_flush(struct tm_request *request)
 						  (json_int_t)freed));
 }
 
+/* --- disks ------------------------------------------------------------------ */
+
+#define DISK_ERROR_SIZE 1024
+
+/* NULL after an answer. */
+static const struct tm_control_disks *disk_ops(struct tm_request *request)
+{
+	const struct tm_control_disks *ops = request->control->host.disk_ops;
+
+	if (!ops)
+		tm_answer_error(request, 501, "no disks are served here");
+	return ops;
+}
+
+static void handle_disks(struct tm_request *request)
+{
+	tm_answer_json(request, tm_json_of_disks(request->control));
+}
+
+static void handle_disk_add(struct tm_request *request)
+{
+	static const char *const known[] = { "disk" };
+	const struct tm_control_disks *ops = disk_ops(request);
+	char error[DISK_ERROR_SIZE] = "";
+	const char *text;
+	int err;
+
+	if (!ops || tm_body_check(request, known, COUNT(known)))
+		return;
+	err = tm_body_text(request, "disk", &text);
+	if (err < 0)
+		return;
+	if (!err) {
+		tm_answer_error(request, 400, "\"disk\" is needed: "
+					      "name=NAME,socket=PATH,...");
+		return;
+	}
+	err = ops->add(request->control->host.disks, text, error,
+		       sizeof(error));
+	if (err)
+		tm_answer_error(request, status_of(err), "%s",
+				reason(error, err));
+	else
+		tm_answer_json(request, json_pack("{s:i}", "disks", 1));
+}
+
+static void handle_disk_remove(struct tm_request *request)
+{
+	const struct tm_control_disks *ops = disk_ops(request);
+	char error[DISK_ERROR_SIZE] = "";
+	int err;
+
+	if (!ops || tm_body_check(request, NULL, 0))
+		return;
+	err = ops->remove(request->control->host.disks, request->argument,
+			  error, sizeof(error));
+	if (err)
+		tm_answer_error(request, status_of(err), "%s",
+				reason(error, err));
+	else
+		tm_answer_json(request, json_pack("{s:i}", "disks", 1));
+}
+
+static void handle_disk_demote(struct tm_request *request)
+{
+	static const char *const known[] = { "bytes" };
+	const struct tm_control_disks *ops = disk_ops(request);
+	char error[DISK_ERROR_SIZE] = "";
+	uint64_t bytes = INT64_MAX;
+	int64_t demoted;
+
+	if (!ops || tm_body_check(request, known, COUNT(known)) ||
+	    tm_body_size(request, "bytes", &bytes) < 0)
+		return;
+	demoted = ops->demote(request->control->host.disks, request->argument,
+			      bytes, error, sizeof(error));
+	if (demoted < 0)
+		tm_answer_error(request, status_of((int)demoted), "%s",
+				reason(error, (int)demoted));
+	else
+		tm_answer_json(request, json_pack("{s:I}", "demoted_bytes",
+						  (json_int_t)demoted));
+}
+
 /* --- for other programs --------------------------------------------------- */
 
 static void handle_metrics(struct tm_request *request)
@@ -663,6 +749,10 @@ const struct tm_route tm_control_routes[] = {
 	{ "POST", "/clients/*/migration/hand-over", false,
 	  tm_stream_hand_over },
 	{ "POST", "/clients/*/migration/cancel", false, tm_stream_cancel },
+	{ "GET", "/disks", false, handle_disks },
+	{ "POST", "/disks/add", false, handle_disk_add },
+	{ "POST", "/disks/*/remove", false, handle_disk_remove },
+	{ "POST", "/disks/*/demote", false, handle_disk_demote },
 	{ "GET", "/store", false, handle_store },
 	{ "POST", "/store/set", false, handle_store_set },
 	{ "GET", "/freeable", false, handle_freeable },

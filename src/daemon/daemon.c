@@ -232,6 +232,64 @@ static int open_ring(struct tm_daemon *daemon)
 	return err;
 }
 
+/* --- disks ------------------------------------------------------------------------------- */
+
+static void disks_changed(void *opaque)
+{
+	tm_daemon_kick(opaque);
+}
+
+static int add_disk(struct tm_daemon *daemon,
+		    const struct tm_config_disk *config)
+{
+	char error[TM_CONFIG_ERROR_SIZE];
+	int err = tm_disks_add(daemon->disks, config,
+			       tm_takeover_door(daemon, config->client.name),
+			       error, sizeof(error));
+
+	if (err)
+		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
+	return err;
+}
+
+/* What the configuration has, and what a predecessor had besides. */
+static int open_disks(struct tm_daemon *daemon)
+{
+	const struct tm_disks_host host = {
+		.registry = daemon->registry,
+		.sockets = daemon->sockets,
+		.opaque = daemon,
+		.changed = disks_changed,
+		.log = log_text,
+	};
+	int err = tm_disks_open(&host, &daemon->disks);
+
+	if (err)
+		return fail(daemon, "disks", err);
+	for (const struct tm_config_disk *d = daemon->config->disks;
+	     d && !err; d = d->next)
+		err = add_disk(daemon, d);
+	if (!err)
+		tm_takeover_import_disks(daemon);
+	/* Whose disk is not served any more is not to wait for it. */
+	tm_takeover_forget(daemon);
+	return err;
+}
+
+static void add_new_disks(struct tm_daemon *daemon,
+			  const struct tm_daemon_config *before)
+{
+	for (const struct tm_config_disk *d = daemon->config->disks; d;
+	     d = d->next) {
+		const struct tm_config_disk *old = before->disks;
+
+		while (old && strcmp(old->client.name, d->client.name))
+			old = old->next;
+		if (!old)
+			add_disk(daemon, d);
+	}
+}
+
 static int open_metrics(struct tm_daemon *daemon)
 {
 	const struct tm_socket_how how = {
@@ -269,6 +327,8 @@ static int open_control(struct tm_daemon *daemon)
 		.registry = daemon->registry,
 		.xen = daemon->xen,
 		.opaque = daemon,
+		.disk_ops = tm_disks_control(),
+		.disks = daemon->disks,
 		.set_memory = tm_limit_set,
 		.log = log_text,
 	};
@@ -298,6 +358,7 @@ static void drop_peer(void *opaque, struct tm_member *member)
 
 	if (daemon->ring)
 		tm_ring_server_drop(daemon->ring, member);
+	tm_disks_drop(daemon->disks, member);
 }
 
 static void clients_changed(void *opaque)
@@ -342,6 +403,8 @@ int tm_engine_open(struct tm_daemon *daemon)
 	if (!err)
 		err = open_ring(daemon);
 	if (!err)
+		err = open_disks(daemon);
+	if (!err)
 		err = open_control(daemon);
 	if (err)
 		tm_engine_close(daemon);
@@ -352,6 +415,8 @@ void tm_engine_close(struct tm_daemon *daemon)
 {
 	tm_control_close(daemon->control);
 	daemon->control = NULL;
+	tm_disks_close(daemon->disks);
+	daemon->disks = NULL;
 	tm_ring_server_close(daemon->ring);
 	daemon->ring = NULL;
 	tm_limit_end(daemon);
@@ -512,6 +577,7 @@ static void reload(struct tm_daemon *daemon)
 		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
 			      "the memory limit stays: %s", error);
 	listen_for_new(daemon, before);
+	add_new_disks(daemon, before);
 	tm_config_free(before);
 	tm_daemon_log(daemon->log, TMEM_LOG_INFO, "reloaded");
 	tm_notify("READY=1");
@@ -581,6 +647,7 @@ static void do_due(struct tm_daemon *daemon, bool is_pressed)
 	uint64_t expire_ns, look_ns;
 	size_t members, attached;
 
+	tm_disks_end_dropped(daemon->disks);
 	expire_ns = tm_registry_expire(daemon->registry,
 				       tm_clock_now_ns(tm_clock_system()));
 	tm_registry_count(daemon->registry, &members, &attached);

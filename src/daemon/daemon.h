@@ -8,6 +8,7 @@
  *	limit.c		how much memory the store may have
  *	registry.c	the clients
  *	sockets.c	where it listens
+ *	disks.c		disks of virtual machines
  *	fallow.c	the limit that follows the host
  *	takeover.c	gives all of it to a successor, or takes it
  *	control*.c	what operators ask
@@ -27,6 +28,7 @@
 #include "config.h"
 #include "control.h"
 #include "daemon_log.h"
+#include "disks.h"
 #include "fallow.h"
 #include "lock.h"
 #include "registry.h"
@@ -52,8 +54,11 @@ struct tm_daemon {
 	struct tm_registry *registry;
 	struct tm_ring_server *ring;
 	struct tm_control *control;
+	struct tm_disks *disks;
 	bool is_successor;
 	struct tm_inherited_peer *inherited;
+	struct tm_config_disk *inherited_disks;
+	struct tm_inherited_door *inherited_doors;
 	/* guarded by limit_lock */
 	struct tm_lock limit_lock;
 	struct tm_fallow *fallow;	/* NULL: the limit is fixed */
@@ -113,6 +118,11 @@ bool tm_takeover_give(struct tm_daemon *daemon);
 int tm_takeover_take(struct tm_daemon *daemon, int *connection);
 /* Serves the peers that came with it, before anybody else; or does not. */
 void tm_takeover_import(struct tm_daemon *daemon);
+/* The door that disk @name had in the old daemon, or NULL. */
+struct tm_vhost_given *tm_takeover_door(struct tm_daemon *daemon,
+					const char *name);
+/* Serves the disks that the old daemon had and the configuration has not. */
+void tm_takeover_import_disks(struct tm_daemon *daemon);
 void tm_takeover_forget(struct tm_daemon *daemon);
 /* We serve, or (@is_serving false) cannot: the old one goes on. */
 void tm_takeover_confirm(int connection, bool is_serving);

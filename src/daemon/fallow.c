@@ -60,6 +60,7 @@ struct tm_fallow {
 	int pressure_fd;
 	uint64_t total_bytes;
 	uint64_t calm_from_ms;
+	uint64_t lacking_bytes;	/* after the last step */
 	char cgroups[PATH_SIZE];
 	char own_cgroup[PATH_SIZE];	/* below cgroups; "": none */
 	bool is_held;	/* said that persistent pages keep the limit up */
@@ -348,7 +349,14 @@ static bool give_back(struct tm_fallow *fallow, struct tmem_store *store,
 	read_stats(store, stats);
 	set_limit(fallow, store, stats,
 		  limit_for(fallow, stats->used_bytes, 0, UINT64_MAX));
+	if (freed <= 0)
+		fallow->lacking_bytes = back;
 	return freed > 0 && back > STEP_BYTES;
+}
+
+uint64_t tm_fallow_lacking_bytes(const struct tm_fallow *fallow)
+{
+	return fallow->lacking_bytes;
 }
 
 int tm_fallow_step(struct tm_fallow *fallow, struct tmem_store *store,
@@ -359,6 +367,7 @@ int tm_fallow_step(struct tm_fallow *fallow, struct tmem_store *store,
 	struct tmem_store_stats stats;
 	uint64_t limit;
 
+	fallow->lacking_bytes = 0;
 	read_stats(store, &stats);
 	if (is_pressed) {
 		fallow->calm_from_ms = now_ms + CALM_MS;

@@ -52,4 +52,8 @@ uint64_t tm_fallow_limit(struct tm_fallow *fallow, uint64_t used_bytes,
 int tm_fallow_step(struct tm_fallow *fallow, struct tmem_store *store,
 		   bool is_pressed, bool is_in_use);
 
+/* What the last step should have given back and could not: the rest of what is
+ * held is persistent or guaranteed. */
+uint64_t tm_fallow_lacking_bytes(const struct tm_fallow *fallow);
+
 #endif

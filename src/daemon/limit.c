@@ -102,13 +102,19 @@ void tm_limit_end(struct tm_daemon *daemon)
 uint64_t tm_limit_look(struct tm_daemon *daemon, bool is_pressed,
 		       bool is_in_use)
 {
+	uint64_t lacking_bytes = 0;
 	int again_ms = -1;
 
 	tm_lock_acquire(&daemon->limit_lock);
-	if (daemon->fallow)
+	if (daemon->fallow) {
 		again_ms = tm_fallow_step(daemon->fallow, daemon->store,
 					  is_pressed, is_in_use);
+		lacking_bytes = tm_fallow_lacking_bytes(daemon->fallow);
+	}
 	tm_lock_release(&daemon->limit_lock);
+	/* Persistent pages can go to where a disk has a file for them. */
+	if (lacking_bytes)
+		tm_disks_press(daemon->disks, lacking_bytes);
 	return again_ms < 0 ? 0 :
 			      tm_clock_now_ns(tm_clock_system()) +
 				      (uint64_t)again_ms * NS_PER_MS;

@@ -16,7 +16,8 @@
  * What systemd passed is recognised by its path. It is not locked, made or
  * taken away here.
  *
- * Used by the main thread only.
+ * Locks: sockets.lock guards the list; disks come and go from operators'
+ * threads. All else is the main thread's.
  */
 #include <config.h>
 
@@ -37,6 +38,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "lock.h"
 #include "sockets.h"
 
 #define BACKLOG 128
@@ -50,6 +52,7 @@ struct held {
 };
 
 struct tm_sockets {
+	struct tm_lock lock;
 	struct held *first;
 };
 
@@ -134,6 +137,7 @@ int tm_sockets_open(struct tm_sockets **out)
 
 	if (!sockets)
 		return -ENOMEM;
+	tm_lock_init(&sockets->lock, TM_RANK_SOCKETS);
 	err = take_passed(sockets);
 	if (err)
 		tm_sockets_close(sockets, true);
@@ -389,20 +393,32 @@ static int make(struct tm_sockets *sockets, const struct tm_socket_how *how,
 	return err;
 }
 
-int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
-		   char *error, size_t error_size)
+static int get_locked(struct tm_sockets *sockets,
+		      const struct tm_socket_how *how,
+		      const struct complaint *complaint)
 {
-	const struct complaint complaint = { error, error_size };
 	struct held *held = find(sockets, how->path);
-	int err = held ? 0 : make(sockets, how, &complaint, &held);
+	int err = held ? 0 : make(sockets, how, complaint, &held);
 	int fd;
 
 	if (err)
 		return err;
 	fd = fcntl(held->fd, F_DUPFD_CLOEXEC, 0);
 	return fd >= 0 ? fd :
-			 complain(&complaint, -errno, "%s: %s", how->path,
+			 complain(complaint, -errno, "%s: %s", how->path,
 				  strerror(errno));
+}
+
+int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
+		   char *error, size_t error_size)
+{
+	const struct complaint complaint = { error, error_size };
+	int fd;
+
+	tm_lock_acquire(&sockets->lock);
+	fd = get_locked(sockets, how, &complaint);
+	tm_lock_release(&sockets->lock);
+	return fd;
 }
 
 int tm_sockets_adopt(struct tm_sockets *sockets, const char *path, int fd,
@@ -444,16 +460,18 @@ static void end(struct held *held, bool is_handed_on)
 
 void tm_sockets_drop(struct tm_sockets *sockets, const char *path)
 {
-	for (struct held **link = &sockets->first; *link;
-	     link = &(*link)->next) {
-		struct held *held = *link;
+	struct held **link, *held;
 
-		if (strcmp(held->path, path))
-			continue;
+	tm_lock_acquire(&sockets->lock);
+	for (link = &sockets->first; *link; link = &(*link)->next)
+		if (!strcmp((*link)->path, path))
+			break;
+	held = *link;
+	if (held)
 		*link = held->next;
+	tm_lock_release(&sockets->lock);
+	if (held)
 		end(held, false);
-		return;
-	}
 }
 
 void tm_sockets_close(struct tm_sockets *sockets, bool is_handed_on)

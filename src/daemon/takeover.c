@@ -40,16 +40,27 @@
 
 #define HELLO_MS 1000
 #define END_MS 30000
-#define FDS_MAX TM_RING_RECORD_DESCRIPTORS
+#define PEER_FDS TM_RING_RECORD_DESCRIPTORS
+#define FDS_MAX TM_VHOST_GIVEN_FDS
 
 _Static_assert(TM_TAKEOVER_RECORD_MAX >= TM_RING_RECORD_MAX,
 	       "a peer's record fits its message");
+_Static_assert(TM_TAKEOVER_DOOR_MAX >= TM_VHOST_RECORD_MAX &&
+		       FDS_MAX >= PEER_FDS,
+	       "a door's record fits its message");
 
 /* A peer that was taken over and is not served yet. */
 struct tm_inherited_peer {
 	struct tm_inherited_peer *next;
 	struct tm_takeover_peer message;
-	int fds[FDS_MAX];
+	int fds[PEER_FDS];
+};
+
+/* The same of a disk's door. */
+struct tm_inherited_door {
+	struct tm_inherited_door *next;
+	char name[TMEM_CLIENT_NAME_MAX + 1];
+	struct tm_vhost_given given;
 };
 
 struct fds {
@@ -297,6 +308,52 @@ static int send_sockets(const struct tm_daemon *daemon, int connection)
 	return err;
 }
 
+static int keep_disk(struct tm_daemon *daemon, struct tm_takeover_disk *message)
+{
+	struct tm_config_disk **link = &daemon->inherited_disks;
+	char error[TM_CONFIG_ERROR_SIZE];
+	const struct tm_complaint complaint = { error, sizeof(error) };
+	struct tm_config_disk *disk = malloc(sizeof(*disk));
+
+	if (!disk)
+		return -ENOMEM;
+	message->text[sizeof(message->text) - 1] = '\0';
+	if (tm_config_disk_parse(message->text, disk, &complaint)) {
+		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
+		free(disk);
+		return -EPROTO;
+	}
+	disk->next = NULL;
+	while (*link)
+		link = &(*link)->next;
+	*link = disk;
+	return 0;
+}
+
+/* Operators add disks that no configuration has. They are kept here too: should
+ * the successor fail, they are to be served again. */
+static int send_disks(struct tm_daemon *daemon, int connection)
+{
+	struct tm_config_disk disk;
+	int err = 0;
+
+	for (size_t n = 0;
+	     !err && tm_disks_describe(daemon->disks, n, &disk); n++) {
+		struct tm_takeover_disk message = {
+			.head = head_of(TM_TAKEOVER_DISK),
+		};
+
+		err = tm_config_disk_print(&disk, message.text,
+					   TM_CONFIG_DISK_TEXT_MAX);
+		if (!err)
+			err = keep_disk(daemon, &message);
+		if (!err)
+			err = send_with(connection, &message, sizeof(message),
+					NULL);
+	}
+	return err;
+}
+
 struct give {
 	int connection;
 	uint32_t count;
@@ -310,13 +367,39 @@ static int send_peer(void *opaque, const void *record, size_t size,
 		.head = head_of(TM_TAKEOVER_PEER),
 		.size = (uint32_t)size,
 	};
-	struct fds fds = { .count = FDS_MAX };
+	struct fds fds = { .count = PEER_FDS };
 	struct give *give = opaque;
 
 	memcpy(message.record, record, size);
-	memcpy(fds.fd, given, sizeof(fds.fd));
+	memcpy(fds.fd, given, PEER_FDS * sizeof(given[0]));
 	give->count++;
 	return send_with(give->connection, &message, sizeof(message), &fds);
+}
+
+/* Whose door cannot be given is hung up on, and connects again. */
+static int send_doors(const struct tm_daemon *daemon, int connection)
+{
+	struct tm_config_disk disk;
+	int err = 0;
+
+	for (size_t n = 0;
+	     !err && tm_disks_describe(daemon->disks, n, &disk); n++) {
+		struct tm_takeover_door message = {
+			.head = head_of(TM_TAKEOVER_DOOR),
+		};
+		struct tm_vhost_given given;
+		struct fds fds;
+
+		if (tm_disks_give(daemon->disks, n, &given))
+			continue;
+		strcpy(message.name, disk.client.name);
+		message.size = given.bytes;
+		memcpy(message.record, given.record, given.bytes);
+		fds.count = (int)given.fd_count;
+		memcpy(fds.fd, given.fds, given.fd_count * sizeof(int));
+		err = send_with(connection, &message, sizeof(message), &fds);
+	}
+	return err;
 }
 
 static int send_arena(const struct tm_daemon *daemon, int connection)
@@ -368,6 +451,8 @@ static int hand_over(struct tm_daemon *daemon, int connection)
 	uint64_t since_ns = tm_clock_now_ns(tm_clock_system());
 	struct give give = { .connection = connection };
 
+	if (!err)
+		err = send_disks(daemon, connection);
 	if (err)
 		return err;
 	err = tm_ring_server_export(daemon->ring, send_peer, &give);
@@ -375,7 +460,11 @@ static int hand_over(struct tm_daemon *daemon, int connection)
 		tm_ring_server_resume(daemon->ring);
 		return err;
 	}
+	/* From here on there is no way back but to begin again. */
+	err = send_doors(daemon, connection);
 	tm_engine_close(daemon);
+	if (err)
+		return err;
 	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
 		      "hands everything over to a successor (peers: %" PRIu32
 		      ", closed in %" PRIu64 " ms)",
@@ -423,12 +512,15 @@ bool tm_takeover_give(struct tm_daemon *daemon)
 			      "ends: a successor serves");
 		return true;
 	}
-	if (daemon->store)
+	if (daemon->store) {
+		tm_takeover_forget(daemon);
 		return false;
+	}
 	tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
 		      "the successor failed (%s); going on without it",
 		      strerror(-err));
 	tm_engine_open(daemon);
+	tm_takeover_forget(daemon);
 	return false;
 }
 
@@ -514,7 +606,7 @@ static int keep_peer(struct tm_daemon *daemon,
 {
 	struct tm_inherited_peer *peer;
 
-	if (fds->count != FDS_MAX || message->size > TM_TAKEOVER_RECORD_MAX)
+	if (fds->count != PEER_FDS || message->size > TM_TAKEOVER_RECORD_MAX)
 		return -EPROTO;
 	peer = malloc(sizeof(*peer));
 	if (!peer)
@@ -527,12 +619,59 @@ static int keep_peer(struct tm_daemon *daemon,
 	return 0;
 }
 
-/* Peers, until the arena comes, which is last. */
+static int keep_door(struct tm_daemon *daemon,
+		     struct tm_takeover_door *message, struct fds *fds)
+{
+	struct tm_inherited_door *door;
+
+	if (!fds->count || message->size > TM_VHOST_RECORD_MAX)
+		return -EPROTO;
+	door = malloc(sizeof(*door));
+	if (!door)
+		return -ENOMEM;
+	message->name[sizeof(message->name) - 1] = '\0';
+	strcpy(door->name, message->name);
+	door->given.bytes = message->size;
+	memcpy(door->given.record, message->record, message->size);
+	door->given.fd_count = (uint32_t)fds->count;
+	memcpy(door->given.fds, fds->fd, (size_t)fds->count * sizeof(int));
+	fds->count = 0;
+	door->next = daemon->inherited_doors;
+	daemon->inherited_doors = door;
+	return 0;
+}
+
+struct tm_vhost_given *tm_takeover_door(struct tm_daemon *daemon,
+					const char *name)
+{
+	struct tm_inherited_door *door = daemon->inherited_doors;
+
+	while (door && strcmp(door->name, name))
+		door = door->next;
+	return door ? &door->given : NULL;
+}
+
+static void forget_doors(struct tm_daemon *daemon)
+{
+	while (daemon->inherited_doors) {
+		struct tm_inherited_door *door = daemon->inherited_doors;
+
+		daemon->inherited_doors = door->next;
+		for (uint32_t i = 0; i < door->given.fd_count; i++)
+			if (door->given.fds[i] >= 0)
+				close(door->given.fds[i]);
+		free(door);
+	}
+}
+
+/* Disks, peers and doors, until the arena comes, which is last. */
 static int take_peers_and_arena(struct tm_daemon *daemon, int connection)
 {
 	union {
 		struct tm_takeover_head head;
 		struct tm_takeover_peer peer;
+		struct tm_takeover_disk disk;
+		struct tm_takeover_door door;
 		struct tm_takeover_arena arena;
 	} message;
 	struct fds fds = { .count = 0 };
@@ -544,10 +683,17 @@ static int take_peers_and_arena(struct tm_daemon *daemon, int connection)
 
 		if (size < 0)
 			return (int)size;
-		if (message.head.kind != TM_TAKEOVER_PEER ||
-		    size != sizeof(message.peer))
+		if (message.head.kind == TM_TAKEOVER_DISK &&
+		    size == sizeof(message.disk))
+			err = keep_disk(daemon, &message.disk);
+		else if (message.head.kind == TM_TAKEOVER_PEER &&
+			 size == sizeof(message.peer))
+			err = keep_peer(daemon, &message.peer, &fds);
+		else if (message.head.kind == TM_TAKEOVER_DOOR &&
+			 size == sizeof(message.door))
+			err = keep_door(daemon, &message.door, &fds);
+		else
 			break;
-		err = keep_peer(daemon, &message.peer, &fds);
 		close_fds(&fds);
 		if (err)
 			return err;
@@ -577,13 +723,43 @@ void tm_takeover_import(struct tm_daemon *daemon)
 	}
 }
 
+static bool is_configured(const struct tm_daemon *daemon, const char *name)
+{
+	for (const struct tm_config_disk *d = daemon->config->disks; d;
+	     d = d->next)
+		if (!strcmp(d->client.name, name))
+			return true;
+	return false;
+}
+
+void tm_takeover_import_disks(struct tm_daemon *daemon)
+{
+	for (const struct tm_config_disk *d = daemon->inherited_disks; d;
+	     d = d->next) {
+		char error[TM_CONFIG_ERROR_SIZE];
+
+		if (!is_configured(daemon, d->client.name) &&
+		    tm_disks_add(daemon->disks, d,
+				 tm_takeover_door(daemon, d->client.name),
+				 error, sizeof(error)))
+			tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
+	}
+}
+
 void tm_takeover_forget(struct tm_daemon *daemon)
 {
+	forget_doors(daemon);
+	while (daemon->inherited_disks) {
+		struct tm_config_disk *disk = daemon->inherited_disks;
+
+		daemon->inherited_disks = disk->next;
+		free(disk);
+	}
 	while (daemon->inherited) {
 		struct tm_inherited_peer *peer = daemon->inherited;
 
 		daemon->inherited = peer->next;
-		for (int i = 0; i < FDS_MAX; i++)
+		for (int i = 0; i < PEER_FDS; i++)
 			close(peer->fds[i]);
 		free(peer);
 	}

@@ -7,8 +7,11 @@
  *	hello			
  *				answer: refused, and that is all; or agreed
  *				socket, once for each, with its descriptors
+ *				disk, once for each, as it is described
  *				peer, once for each, with its descriptors:
  *				nothing is done for it from here on
+ *				door, once for each disk whose virtual
+ *				machine is there, with its descriptors
  *				arena, with its descriptor if it has no path;
  *				nothing is open in the store any more
  *	end: serves, or not
@@ -23,8 +26,9 @@
 #include <stdint.h>
 
 #define TM_TAKEOVER_MAGIC UINT64_C(0x7265766f6d656d74)	/* "tmemover" */
-#define TM_TAKEOVER_VERSION 1
+#define TM_TAKEOVER_VERSION 2
 #define TM_TAKEOVER_RECORD_MAX 4096
+#define TM_TAKEOVER_DOOR_MAX 6144
 #define TM_TAKEOVER_SUFFIX ".takeover"
 
 enum tm_takeover_kind {
@@ -34,6 +38,8 @@ enum tm_takeover_kind {
 	TM_TAKEOVER_PEER,
 	TM_TAKEOVER_ARENA,
 	TM_TAKEOVER_END,
+	TM_TAKEOVER_DISK,
+	TM_TAKEOVER_DOOR,
 };
 
 struct tm_takeover_head {
@@ -70,6 +76,21 @@ struct tm_takeover_peer {
 	uint32_t size;
 	uint32_t reserved;
 	uint8_t record[TM_TAKEOVER_RECORD_MAX];
+};
+
+/* As --vhost-user-blk would describe it. */
+struct tm_takeover_disk {
+	struct tm_takeover_head head;
+	char text[TM_TAKEOVER_RECORD_MAX];
+};
+
+/* A disk's door, as vhost.h describes it, with the descriptors it names. */
+struct tm_takeover_door {
+	struct tm_takeover_head head;
+	char name[64];
+	uint32_t size;
+	uint32_t reserved;
+	uint8_t record[TM_TAKEOVER_DOOR_MAX];
 };
 
 struct tm_takeover_arena {

@@ -72,6 +72,19 @@ static _Thread_local struct guard *volatile current_guard
 static struct sigaction previous_bus;
 static struct sigaction previous_segv;
 
+/* Two aligned bytes, such as an index of a ring, are one access: memcpy() may
+ * read or write them one by one, and show what never was. */
+static void copy_bytes(void *to, const void *from, size_t size)
+{
+	if (size == 2 && (((uintptr_t)to | (uintptr_t)from) & 1) == 0)
+		__atomic_store_n((uint16_t *)to,
+				 __atomic_load_n((const uint16_t *)from,
+						 __ATOMIC_RELAXED),
+				 __ATOMIC_RELAXED);
+	else
+		memcpy(to, from, size);
+}
+
 /* False: a fault on the guest's side, whose address is @guest. */
 __attribute__((noinline)) static bool guarded_copy(void *to, const void *from,
 						   size_t size,
@@ -87,7 +100,7 @@ __attribute__((noinline)) static bool guarded_copy(void *to, const void *from,
 	}
 	current_guard = &guard;
 	atomic_signal_fence(memory_order_seq_cst);
-	memcpy(to, from, size);
+	copy_bytes(to, from, size);
 	atomic_signal_fence(memory_order_seq_cst);
 	current_guard = NULL;
 	return true;

@@ -121,8 +121,7 @@ int tm_balloon_state_read(char **text)
 						text);
 }
 
-/* --- guests -----------------------------------------------------------------
- */
+/* --- guests ------------------------------------------------------------ */
 
 static struct tm_balloon_guest *find(struct tm_balloon_guest *guests,
 				     size_t *count, size_t max,

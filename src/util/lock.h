@@ -52,6 +52,8 @@ enum tm_rank {
 	TM_RANK_SET,		/* control socket: one change at a time */
 	TM_RANK_SAVES,		/* control socket: which clients migrate */
 	TM_RANK_LIMIT,		/* daemon: how the limit is decided */
+	TM_RANK_DISKS,		/* daemon: which disks it serves */
+	TM_RANK_SOCKETS,	/* daemon: where it listens */
 	TM_RANK_GUEST_COOKIE,	/* guest: a file of FS-Cache */
 	TM_RANK_GUEST,		/* guest: mounts, swap devices, back ends */
 	TM_RANK_DISK_RANGES,	/* disk: which blocks are locked */

@@ -84,12 +84,14 @@ static void read_and_compare(struct worker *w, uint64_t offset, uint32_t bytes)
 
 	if (err)
 		ck_assert_int_eq(err, -EIO);
+	/* libcheck writes a file at each assertion. */
 	for (uint32_t i = 0; i < bytes && !err; i++) {
 		uint64_t at = offset + i - w->begin;
 
-		ck_assert_msg(w->is_unknown[at] || buffer[i] == w->shadow[at],
-			      "byte %" PRIu64 " of the disk: %02x, not %02x",
-			      offset + i, buffer[i], w->shadow[at]);
+		if (buffer[i] != w->shadow[at] && !w->is_unknown[at])
+			ck_abort_msg("byte %" PRIu64
+				     " of the disk: %02x, not %02x",
+				     offset + i, buffer[i], w->shadow[at]);
 	}
 	if (err) {
 		bool may_fail = false;
@@ -208,6 +210,8 @@ static void run_model(struct disk_rig *rig, bool may_fail)
 	for (int n = 0; n < THREADS; n++)
 		pthread_join(threads[n], NULL);
 	compare_all(workers);
+	if (rig->config.backing)
+		ck_assert_uint_gt(rig_info(rig).blocks_demoted, 0);
 	rig_reopen(rig);
 	compare_all(workers);
 	for (int n = 0; n < THREADS; n++) {
@@ -260,7 +264,6 @@ START_TEST(swap_with_backing_loses_nothing_without_room)
 	rig.config.backing = path;
 	rig_must_open(&rig);
 	run_model(&rig, false);
-	ck_assert_uint_gt(rig_info(&rig).blocks_in_file, 0);
 	rig_end(&rig);
 	unlink(path);
 }

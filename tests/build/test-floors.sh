@@ -26,13 +26,17 @@ allowed()
 	# Written over the public API, like anybody's.
 	src/block) echo src/util ;;
 	src/front/xen) echo src/lib src/util ;;
-	src/guest/*) echo src/util ;;
-	src/agent) echo src/guest/linux src/util ;;
-	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
-	src/daemon) echo src/front/ring src/lib src/core src/plug src/abi \
+	src/front/vhost) echo src/block src/lib src/core src/plug src/abi \
 		src/util ;;
+	src/guest/*) echo src/util ;;
+	src/agent | src/sim) echo src/guest/linux src/util ;;
+	src/front/*) echo src/lib src/core src/plug src/abi src/util ;;
+	src/daemon) echo src/front/ring src/front/vhost src/block src/lib \
+		src/core src/plug src/abi \
+		src/util ;;
+	src/nbdkit) echo src/block src/util ;;
 	# Allocators alone are measured by what bench/ measures them with.
-	src/cli) echo src/abi src/util bench ;;
+	src/cli) echo src/sim src/abi src/util bench ;;
 	esac
 }
 

@@ -37,6 +37,15 @@ done
 for module in $modules; do
 	have "$pkglibdir/codecs/$(basename "$module" .la).so"
 done
+for module in $nbdkit_plugins; do
+	have "$nbdkitplugindir/${module%.la}.so"
+	if test "$TM_SANITIZERS" = no && command -v nbdkit >/dev/null; then
+		LD_LIBRARY_PATH=$dir/root$libdir nbdkit --dump-plugin \
+			"$dir/root$nbdkitplugindir/${module%.la}.so" |
+			grep -qx name=tmem ||
+			fail "nbdkit does not load what was installed"
+	fi
+done
 for page in $pages; do
 	have "$mandir/man${page##*.}/$(basename "$page")"
 done

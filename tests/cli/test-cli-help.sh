@@ -7,9 +7,9 @@
 
 expect 0 --help
 test -s err && complain "help goes to standard output"
-verbs=$(sed -n 's/^  \([a-z-]*\)  *[^ ].*/\1/p' out)
+verbs=$(sed -n 's/^  \([a-z0-9-]*\)  *[^ ].*/\1/p' out)
 test -n "$verbs" || complain "--help lists no verb"
-documented=$(sed -n 's/^=item B<\([a-z-]*\)>$/\1/p' "$abs_top_srcdir/doc/tmem.pod")
+documented=$(sed -n 's/^=item B<\([a-z0-9-]*\)>$/\1/p' "$abs_top_srcdir/doc/tmem.pod")
 test "$verbs" = "$documented" ||
 	complain "verbs of --help:" $verbs "and of doc/tmem.pod:" $documented
 
@@ -17,10 +17,10 @@ for verb in $verbs; do
 	expect 0 "$verb" --help
 	pod=$abs_top_srcdir/doc/tmem-$verb.pod
 	# "weight N -w": option, argument, old spelling.
-	sed -n -e 's/^  --\([a-z-]*\( [^ ]*\)\{0,1\}\) .* (\(-.\))$/\1 \3/p; t' \
-		-e 's/^  --\([a-z-]*\( [^ ]*\)\{0,1\}\) .*/\1/p' out |
+	sed -n -e 's/^  --\([a-z0-9-]*\( [^ ]*\)\{0,1\}\) .* (\(-.\))$/\1 \3/p; t' \
+		-e 's/^  --\([a-z0-9-]*\( [^ ]*\)\{0,1\}\) .*/\1/p' out |
 		sed 's/  */ /; s/ *$//' | sort >in-help
-	sed -n 's/^=item B<--\([a-z-]*\)>/\1/p' "$pod" |
+	sed -n 's/^=item B<--\([a-z0-9-]*\)>/\1/p' "$pod" |
 		sed 's/, B<\(-.\)>.*/ \1/; s/I<\([^>]*\)>/\1/g' |
 		sort >in-page
 	diff in-help in-page >difference ||

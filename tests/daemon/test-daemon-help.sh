@@ -43,6 +43,14 @@ sed -n '/^static const struct tm_config_client_key keys/,/^};/s/^	{ "\([a-z-]*\)
 sort keys | diff in-table - >difference ||
 	complain "config_client.c (<) and tmem.conf.pod (>) differ: $(cat difference)"
 
+# Those of a disk.
+perl -0777 -ne '/=head2 \[disk NAME\](.*?)=head2/s and print map "$_\n", $1 =~ /=item B<([a-z-]+)>/g' \
+	"$doc/tmem.conf.pod" | sort >keys
+sed -n '/^static const struct tm_config_disk_key keys/,/^};/s/^	{ "\([a-z-]*\)".*/\1/p' \
+	"$abs_top_srcdir/src/daemon/config_disk.c" | sort >in-table
+diff keys in-table >difference ||
+	complain "tmem.conf.pod (<) and config_disk.c (>) differ: $(cat difference)"
+
 # The example of the manual is one.
 perl -0777 -ne '/=head1 EXAMPLE(.*?)=head1/s and print $1 =~ s/^ //mgr' \
 	"$doc/tmem.conf.pod" | sed 's/www-data/0/' >example.conf

@@ -66,19 +66,19 @@ start --memory "$memory"
 "$test_programs/load_client" "$TMEM_SOCKET" load 1000 5 >out 2>err &
 client=$!
 started="$started $client"
-speak tmemover 1 2 9 1056
+speak tmemover 2 2 9 1056
 grep -q 'the arena has layout 1, and the successor opens 2 to 9' answer ||
 	complain "other layouts: it is told \"$(cat answer)\""
 logged "a successor is refused: the arena has layout 1"
-speak tmemover 2 1 1 1056
+speak tmemover 3 1 1 1056
 grep -q 'another language' answer || complain "another version: $(cat answer)"
-speak somebody 1 1 1 1056
+speak somebody 2 1 1 1056
 grep -q 'another language' answer || complain "another magic: $(cat answer)"
 for bytes in 1 15 16 24 1055; do
-	speak tmemover 1 1 1 $bytes
+	speak tmemover 2 1 1 $bytes
 	grep -q 'another language' answer || complain "$bytes bytes: $(cat answer)"
 done
-speak tmemover 1 1 1 0
+speak tmemover 2 1 1 0
 wait "$client" || complain "the client: status $?: $(cat err)"
 grep -q 'wrong 0 ' out || complain "pages were lost: $(cat out)"
 end

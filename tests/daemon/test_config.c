@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "config_client.h"
+#include "config_disk.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -41,24 +42,25 @@ START_TEST(sections_say_what_clients_get)
 {
 	const struct tm_config_client *web;
 
-	ck_assert_int_eq(parse("[daemon]\n"
-			       "memory = auto,max=8G,reserve=1G\n"
-			       "user_cap = 64M\n"
-			       "user-linger = forever\n"
-			       "[client web]\n"
-			       "weight = 7\n"
-			       "reservation = 16M\n"
-			       "cap = 32M\n"
-			       "linger = 2h\n"
-			       "compress = off\n"
-			       "socket = /run/tmem/web.sock\n"
-			       "owner = 0\n"
-			       "mode = 0660\n"
-			       "shared_auth = 0123456789abcdef0123456789ABCDEF, "
-			       "01234567-89ab-cdef-0000-000000000001\n"
-			       "[disk swap]\n"
-			       "anything = goes\n"),
-			 0);
+	ck_assert_int_eq(
+		parse("[daemon]\n"
+		      "memory = auto,max=8G,reserve=1G\n"
+		      "user_cap = 64M\n"
+		      "user-linger = forever\n"
+		      "[client web]\n"
+		      "weight = 7\n"
+		      "reservation = 16M\n"
+		      "cap = 32M\n"
+		      "linger = 2h\n"
+		      "compress = off\n"
+		      "socket = /run/tmem/web.sock\n"
+		      "owner = 0\n"
+		      "mode = 0660\n"
+		      "shared_auth = 0123456789abcdef0123456789ABCDEF, "
+		      "01234567-89ab-cdef-0000-000000000001\n"
+		      "[balloon]\n"
+		      "anything = goes\n"),
+		0);
 	ck_assert(config->memory.is_auto);
 	ck_assert_uint_eq(config->memory.max_bytes, UINT64_C(8) << 30);
 	ck_assert_uint_eq(config->memory.reserve_bytes, UINT64_C(1) << 30);
@@ -196,6 +198,107 @@ START_TEST(a_socket_must_have_an_address)
 }
 END_TEST
 
+/* --- disks ------------------------------------------------------------------
+ */
+
+START_TEST(a_section_and_a_word_describe_the_same_disk)
+{
+	const struct tm_complaint complaint = { error, sizeof(error) };
+	struct tm_config_disk word, again;
+	const struct tm_config_disk *disk;
+	char text[TM_CONFIG_DISK_TEXT_MAX];
+
+	ck_assert_int_eq(parse("[disk vm1]\n"
+			       "kind = swap\n"
+			       "size = 4G\n"
+			       "socket = /run/vm1\n"
+			       "cap = 1G\n"
+			       "group = 0\n"
+			       "mode = 0660\n"
+			       "backing = /var/lib/vm1\n"
+			       "[disk base]\n"
+			       "kind = cache\n"
+			       "image = /srv/base.raw\n"
+			       "socket = /run/base\n"
+			       "share = base\n"
+			       "readonly = on\n"),
+			 0);
+	disk = config->disks;
+	ck_assert_int_eq(
+		tm_config_disk_parse("name=vm1,socket=/run/vm1,kind=swap,"
+				     "size=4G,cap=1G,group=0,mode=0660,"
+				     "backing=/var/lib/vm1",
+				     &word, &complaint),
+		0);
+	ck_assert_uint_eq(disk->size_bytes, UINT64_C(4) << 30);
+	ck_assert_str_eq(disk->next->client.name, "base");
+	ck_assert(disk->next->is_cache && disk->next->is_readonly);
+	word.next = disk->next;
+	ck_assert_mem_eq(disk, &word, sizeof(word));
+	for (; disk; disk = disk->next) {
+		ck_assert_int_eq(tm_config_disk_print(disk, text, sizeof(text)),
+				 0);
+		ck_assert_int_eq(tm_config_disk_parse(text, &again, &complaint),
+				 0);
+		again.next = disk->next;
+		ck_assert_mem_eq(disk, &again, sizeof(again));
+	}
+}
+END_TEST
+
+static const struct {
+	const char *text;
+	const char *says;
+} bad_disks[] = {
+	{ "", "name=NAME" },
+	{ "socket=/x", "name=NAME" },
+	{ "name=", "cannot be a disk's name" },
+	{ "name=all,kind=swap", "cannot be a disk's name" },
+	{ "name=a,socket=/x,size=1G", "kind is missing" },
+	{ "name=a,kind=swap,size=1G", "socket is missing" },
+	{ "name=a,socket=/x,kind=swap", "size is missing" },
+	{ "name=a,socket=/x,kind=cache", "image is missing" },
+	{ "name=a,socket=/x,kind=floppy", "neither swap nor" },
+	{ "name=a,socket=/x,kind=swap,size=1000", "multiple of 512" },
+	{ "name=a,socket=/x,kind=swap,size=0", "multiple of 512" },
+	{ "name=a,socket=/x,kind=swap,size=1G,image=/i", "of cache disks" },
+	{ "name=a,socket=/x,kind=cache,image=/i,size=1G", "of swap disks" },
+	{ "name=a,socket=/x,kind=swap,size=1G,readonly=on", "of no use" },
+	{ "name=a,socket=/x,kind=swap,size=1G,name=b", "comes first" },
+	{ "name=a,sockt=/x", "\"socket\"" },
+	{ "name=a,socket", "KEY=VALUE" },
+	{ "name=a,socket=x,kind=swap,size=1G", "\"/\"" },
+	{ "name=a,socket=/x,kind=swap,size=1G,queues=65", "65" },
+	{ "name=a,socket=/x,kind=swap,size=1M,cap=1M,reservation=2M",
+	  "above its cap" },
+};
+
+START_TEST(a_disk_that_cannot_be_is_refused_with_a_reason)
+{
+	const struct tm_complaint complaint = { error, sizeof(error) };
+	struct tm_config_disk disk;
+
+	ck_assert_int_eq(
+		tm_config_disk_parse(bad_disks[_i].text, &disk, &complaint),
+		-EINVAL);
+	ck_assert_msg(strstr(error, bad_disks[_i].says), "\"%s\": %s",
+		      bad_disks[_i].text, error);
+}
+END_TEST
+
+START_TEST(two_disks_do_not_share_what_is_one_disks)
+{
+	ck_assert_int_eq(parse("[disk a]\nkind=swap\nsize=1M\nsocket=/x\n"
+			       "[disk b]\nkind=swap\nsize=1M\nsocket=/x\n"),
+			 -EINVAL);
+	ck_assert_ptr_nonnull(strstr(error, "its socket is that of a"));
+	ck_assert_int_eq(parse("[disk a]\nkind=swap\nsize=1M\nsocket=/x\n"
+			       "[client a]\nweight=1\n"),
+			 -EINVAL);
+	ck_assert_ptr_nonnull(strstr(error, "same client"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("config");
@@ -208,6 +311,10 @@ int main(void)
 	tcase_add_loop_test(tc, a_wrong_option_is_named, 0,
 			    COUNT(wrong_options));
 	tcase_add_test(tc, a_socket_must_have_an_address);
+	tcase_add_test(tc, a_section_and_a_word_describe_the_same_disk);
+	tcase_add_loop_test(tc, a_disk_that_cannot_be_is_refused_with_a_reason,
+			    0, COUNT(bad_disks));
+	tcase_add_test(tc, two_disks_do_not_share_what_is_one_disks);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
 }

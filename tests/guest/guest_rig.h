@@ -160,8 +160,7 @@ static inline void linux_guest_end(struct linux_guest *g)
 		tm_test_end(&g->t);
 }
 
-/* --- file systems ------------------------------------------------------------
- */
+/* --- file systems -------------------------------------------------------- */
 
 static inline struct tmem_cleancache_fs *guest_mount(struct linux_guest *g,
 						     const uint8_t *uuid)
@@ -218,8 +217,7 @@ guest_cache_counts(struct tmem_cleancache *cache)
 	return counts;
 }
 
-/* --- swap --------------------------------------------------------------------
- */
+/* --- swap ---------------------------------------------------------------- */
 
 static inline int guest_swap_store(struct tmem_frontswap *swap, unsigned type,
 				   uint64_t offset, enum tm_page_kind kind,

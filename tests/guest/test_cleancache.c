@@ -5,10 +5,11 @@
  */
 #include <config.h>
 
+#include <pthread.h>
+
 #include "guest_rig.h"
 
-/* --- a back end that only counts ---------------------------------------------
- */
+/* --- a back end that only counts ----------------------------------------- */
 
 struct counter {
 	int calls[7];
@@ -85,8 +86,7 @@ static const struct tmem_cleancache_ops counting = {
 	.invalidate_fs = count_invalidate_fs,
 };
 
-/* --- pages
- * -------------------------------------------------------------------- */
+/* --- pages --------------------------------------------------------------- */
 
 START_TEST(c1_c2_private_get_takes_the_page_and_the_next_misses)
 {
@@ -277,8 +277,55 @@ START_TEST(mounts_beyond_the_pools_are_not_cached)
 }
 END_TEST
 
-/* --- keys
- * --------------------------------------------------------------------- */
+#define INODES 4
+#define INDICES 16
+
+/* What the disk has is what may be found: any sequence of calls, a store that
+ * evicts, and the disk beside it. */
+START_TEST(any_sequence_of_calls_finds_what_the_disk_has_or_nothing)
+{
+	uint64_t state = tm_test_seed(), next = 0;
+	uint64_t disk[INODES][INDICES] = { 0 };
+	struct linux_guest g;
+	struct tmem_cleancache_fs *fs;
+
+	linux_guest_begin(&g, _i);
+	fs = guest_mount(&g, NULL);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t r = tm_test_random(&state);
+		uint64_t inode = r >> 8 & (INODES - 1);
+		uint64_t index = r >> 12 & (INDICES - 1);
+		const struct tmem_cleancache_file file = guest_file(inode);
+
+		if (r % 256 == 0) {
+			tmem_cleancache_unmount(fs);
+			fs = guest_mount(&g, NULL);
+		} else if (r % 256 == 1) {
+			tmem_store_evict(guest_store(&g), UINT64_MAX);
+		} else if (r % 256 < 4) {
+			for (uint64_t n = 0; n < INDICES; n++)
+				disk[inode][n] = ++next;
+			tmem_cleancache_invalidate_inode(fs, &file);
+		} else if (r & 128) {
+			guest_cache_get(fs, inode, index, disk[inode][index]);
+		} else if (r & 64) {
+			guest_cache_put(fs, inode, index, disk[inode][index]);
+		} else {
+			/* Written, and cleaned again, and dropped or not. */
+			disk[inode][index] = ++next;
+			if (r & 32)
+				tmem_cleancache_invalidate_page(fs, &file,
+								index);
+			else
+				guest_cache_put(fs, inode, index, next);
+		}
+	}
+	tmem_cleancache_unmount(fs);
+	linux_guest_end(&g);
+}
+END_TEST
+
+/* --- keys ---------------------------------------------------------------- */
 
 /* What encode_handle is to do is the file itself. */
 struct handle {
@@ -384,8 +431,7 @@ START_TEST(c7_handles_of_no_type_or_too_long_are_not_cached)
 }
 END_TEST
 
-/* --- back ends
- * ---------------------------------------------------------------- */
+/* --- back ends ----------------------------------------------------------- */
 
 START_TEST(c8_late_back_end_finds_every_mount_once)
 {
@@ -533,6 +579,60 @@ START_TEST(nonsense_is_refused)
 }
 END_TEST
 
+/* --- threads ------------------------------------------------------------- */
+
+#define MOUNTS 200
+
+struct mounter {
+	struct linux_guest *g;
+	unsigned cached;
+};
+
+/* Each with a file system of its own; pages are right or missing. */
+static void *mount_and_use(void *argument)
+{
+	struct mounter *m = argument;
+
+	for (uint64_t i = 0; i < MOUNTS; i++) {
+		struct tmem_cleancache_fs *fs = guest_mount(m->g, NULL);
+
+		guest_cache_put(fs, i, 0, i);
+		m->cached += guest_cache_get(fs, i, 0, i) == TMEM_GET_HIT;
+		tmem_cleancache_unmount(fs);
+	}
+	return NULL;
+}
+
+START_TEST(back_end_may_come_while_file_systems_do)
+{
+	struct tmem_cleancache_counts n;
+	struct mounter mounters[3];
+	pthread_t threads[3];
+	struct linux_guest g;
+	uint64_t cached = 0;
+
+	guest_boot(&g, _i, 16 * TM_MIB);
+	for (int i = 0; i < 3; i++) {
+		mounters[i] = (struct mounter){ &g, 0 };
+		ck_assert_int_eq(pthread_create(&threads[i], NULL,
+						mount_and_use, &mounters[i]),
+				 0);
+	}
+	guest_load_driver(&g);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+		cached += mounters[i].cached;
+	}
+	n = guest_cache_counts(g.cache);
+	ck_assert_uint_eq(n.succ_gets, cached);
+	/* Between back end and pool a file system does not count. */
+	ck_assert_uint_le(n.puts, 3 * MOUNTS);
+	ck_assert_uint_le(n.succ_gets + n.failed_gets, 3 * MOUNTS);
+	ck_assert_uint_ge(n.puts + 3, 3 * MOUNTS);
+	linux_guest_end(&g);
+}
+END_TEST
+
 #define EACH_WAY(test) tcase_add_loop_test(tcase, test, 0, GUEST_WAYS)
 
 int main(void)
@@ -549,6 +649,7 @@ int main(void)
 	EACH_WAY(put_truncate_get_misses);
 	EACH_WAY(removal_of_what_the_disk_does_not_have_invalidates);
 	EACH_WAY(mounts_beyond_the_pools_are_not_cached);
+	EACH_WAY(any_sequence_of_calls_finds_what_the_disk_has_or_nothing);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("keys");
 	tcase_add_test(tcase, c7_key_of_an_inode_is_its_number_and_zeros);
@@ -562,6 +663,9 @@ int main(void)
 	tcase_add_test(tcase, blocks_that_are_not_pages_are_not_cached);
 	EACH_WAY(c9_counters);
 	tcase_add_test(tcase, nonsense_is_refused);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("threads");
+	EACH_WAY(back_end_may_come_while_file_systems_do);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }

@@ -69,8 +69,7 @@ static void is_op(const struct tmem_xen_op *op, uint32_t cmd, int pool,
 	ck_assert_uint_eq(op->u.gen.len, 0);
 }
 
-/* --- calls
- * -------------------------------------------------------------------- */
+/* --- calls --------------------------------------------------------------- */
 
 START_TEST(swizzle_vectors)
 {
@@ -265,31 +264,24 @@ START_TEST(a_host_without_pools_refuses_all)
 }
 END_TEST
 
-/* --- what is on
- * --------------------------------------------------------------- */
+/* --- what is on ---------------------------------------------------------- */
 
 struct loaded {
 	struct linux_guest g;
 	uint32_t enabled;
 	int selfballoon_inits;
 	bool balloons, shrinks;
+	bool no_balloon;
 };
 
-static void selfballoon_init(void *opaque, bool balloons, bool shrinks)
+static int selfballoon_init(void *opaque, bool balloons, bool shrinks)
 {
 	struct loaded *l = opaque;
 
 	l->selfballoon_inits++;
 	l->balloons = balloons;
 	l->shrinks = shrinks;
-	if (balloons)
-		guest_log(opaque, TMEM_LOG_INFO,
-			  "xen_selfballoon: Initializing Xen selfballooning "
-			  "driver");
-	if (shrinks)
-		guest_log(opaque, TMEM_LOG_INFO,
-			  "xen_selfballoon: Initializing frontswap "
-			  "selfshrinking driver");
+	return l->no_balloon ? -ENODEV : 0;
 }
 
 /* What comes of a command line. */
@@ -392,6 +384,31 @@ START_TEST(it_says_so_in_this_order)
 }
 END_TEST
 
+/* dom0, or no balloon to drive. */
+START_TEST(without_a_balloon_nothing_balloons)
+{
+	struct tmem_driver_config config;
+	struct loaded l = { .no_balloon = true };
+	struct recorded t;
+
+	begin(&t);
+	tmem_driver_config_init(&config);
+	config.hypercall = &t.r.hypercall;
+	config.cleancache = t.g.cache;
+	config.frontswap = t.g.swap;
+	config.is_enabled = true;
+	config.selfballoon_init = selfballoon_init;
+	config.log = guest_log;
+	config.opaque = &l;
+	ck_assert_int_eq(tmem_driver_open(&config, &t.g.driver), 0);
+	ck_assert_int_eq(l.selfballoon_inits, 1);
+	ck_assert_uint_eq(tmem_driver_enabled(t.g.driver),
+			  TMEM_DRIVER_FRONTSWAP | TMEM_DRIVER_CLEANCACHE);
+	ck_assert_uint_eq(l.g.lines, 2);
+	end(&t);
+}
+END_TEST
+
 START_TEST(words_that_are_none_change_nothing)
 {
 	static const char *const bad[] = {
@@ -472,8 +489,7 @@ START_TEST(a_cleancache_that_is_taken_is_no_error_beside_frontswap)
 }
 END_TEST
 
-/* --- transports
- * --------------------------------------------------------------- */
+/* --- transports ---------------------------------------------------------- */
 
 START_TEST(pages_may_have_any_address)
 {
@@ -565,6 +581,7 @@ int main(void)
 	tcase = tcase_create("enabling");
 	tcase_add_test(tcase, enabling_rules);
 	tcase_add_test(tcase, it_says_so_in_this_order);
+	tcase_add_test(tcase, without_a_balloon_nothing_balloons);
 	tcase_add_test(tcase, words_that_are_none_change_nothing);
 	EACH_WAY(without_swap_cleancache_alone_helps);
 	tcase_add_test(tcase,

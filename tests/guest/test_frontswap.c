@@ -6,12 +6,13 @@
  */
 #include <config.h>
 
+#include <pthread.h>
+
 #include "guest_rig.h"
 
 #define SLOTS 100
 
-/* --- a back end that does as it is told --------------------------------------
- */
+/* --- a back end that does as it is told ---------------------------------- */
 
 struct fake {
 	bool refuses; /* stores; and keeps what it had, as zswap did */
@@ -97,8 +98,7 @@ static int load(struct tmem_frontswap *swap, uint64_t offset, uint64_t number)
 	return guest_swap_load(swap, 0, offset, TM_PAGE_SAME, number);
 }
 
-/* --- pages
- * -------------------------------------------------------------------- */
+/* --- pages --------------------------------------------------------------- */
 
 START_TEST(f1_load_leaves_the_page)
 {
@@ -325,8 +325,7 @@ START_TEST(f7_pages_are_bits_are_what_the_back_end_has)
 }
 END_TEST
 
-/* --- shrinking
- * ---------------------------------------------------------------- */
+/* --- shrinking ----------------------------------------------------------- */
 
 struct vm {
 	struct tmem_frontswap *swap;
@@ -437,8 +436,7 @@ START_TEST(shrink_goes_by_what_can_be_committed_and_stops_when_told)
 }
 END_TEST
 
-/* --- limits and counters
- * ------------------------------------------------------ */
+/* --- limits and counters ------------------------------------------------- */
 
 START_TEST(f9_offset_beyond_32_bits_is_refused)
 {
@@ -528,8 +526,7 @@ START_TEST(bad_slots_and_types_are_refused)
 }
 END_TEST
 
-/* --- several back ends
- * -------------------------------------------------------- */
+/* --- several back ends --------------------------------------------------- */
 
 START_TEST(newest_back_end_is_asked_first_and_no_copy_is_left_behind)
 {
@@ -575,6 +572,60 @@ START_TEST(late_back_end_is_told_of_each_device_once)
 }
 END_TEST
 
+/* --- threads ------------------------------------------------------------- */
+
+struct swapper {
+	struct tmem_frontswap *swap;
+	uint64_t number;
+};
+
+/* Every third slot is its own: words of the map are everybody's. */
+static void *swap_slots(void *argument)
+{
+	struct swapper *s = argument;
+	uint64_t state = tm_test_seed() + s->number;
+
+	for (int i = 0; i < 4000; i++) {
+		uint64_t r = tm_test_random(&state);
+		uint64_t at = (r >> 8) % 33 * 3 + s->number;
+
+		if (r & 1)
+			guest_swap_store(s->swap, 0, at, TM_PAGE_SAME, at);
+		else if (r & 2)
+			ck_assert_int_ge(guest_swap_load(s->swap, 0, at,
+							 TM_PAGE_SAME, at),
+					 0);
+		else
+			tmem_frontswap_invalidate_page(s->swap, 0, at);
+	}
+	return NULL;
+}
+
+START_TEST(f7_pages_are_bits_for_several_threads_too)
+{
+	struct swapper swappers[3];
+	pthread_t threads[3];
+	struct linux_guest g;
+	uint64_t bits = 0;
+
+	linux_guest_begin(&g, _i);
+	tmem_frontswap_swapon(g.swap, 0, SLOTS);
+	for (uint64_t i = 0; i < 3; i++) {
+		swappers[i] = (struct swapper){ g.swap, i };
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, swap_slots,
+						&swappers[i]),
+				 0);
+	}
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	for (uint64_t i = 0; i < SLOTS; i++)
+		bits += (uint64_t)tmem_frontswap_is_stored(g.swap, 0, i);
+	ck_assert_uint_eq(tmem_frontswap_pages(g.swap, 0), bits);
+	ck_assert_uint_eq(guest_pages_stored(&g), bits);
+	linux_guest_end(&g);
+}
+END_TEST
+
 #define EACH_WAY(test) tcase_add_loop_test(tcase, test, 0, GUEST_WAYS)
 
 int main(void)
@@ -608,6 +659,9 @@ int main(void)
 		tcase,
 		newest_back_end_is_asked_first_and_no_copy_is_left_behind);
 	tcase_add_test(tcase, late_back_end_is_told_of_each_device_once);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("threads");
+	EACH_WAY(f7_pages_are_bits_for_several_threads_too);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }

@@ -69,8 +69,7 @@ static void read_dump(struct dump *dump)
 	ck_assert_uint_gt(dump->count, 2 * FILE_PAGES);
 }
 
-/* --- one processor
- * ------------------------------------------------------------ */
+/* --- one processor ------------------------------------------------------- */
 
 struct frame {
 	int64_t holds; /* page of the dump, or of memory; -1: nothing */

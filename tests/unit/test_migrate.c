@@ -132,6 +132,39 @@ START_TEST(log_names_what_went)
 }
 END_TEST
 
+/* What was flushed by object, and put again, before the log began is there: its
+ * reaping afterwards takes nothing back. */
+START_TEST(log_does_not_name_what_was_put_again)
+{
+	struct tm_test_store t;
+	struct tmem_handle handle;
+	struct tmem_oid oid = tm_oid(0);
+	int pool;
+
+	tm_test_init(&t, 32 * TM_MIB);
+	t.config.flags |= TMEM_STORE_NO_THREADS;
+	tm_test_open(&t);
+	pool = tm_test_pool(t.client, PERSISTENT);
+	/* More than a flush reaps by itself. */
+	for (int twice = 0; twice < 2; twice++) {
+		for (uint32_t i = 0; i < MANY; i++)
+			ck_assert_int_eq(tm_test_put(t.client, pool, 0, i,
+						     TM_PAGE_TEXT, i),
+					 TMEM_PUT_STORED);
+		if (!twice)
+			ck_assert_int_eq(tmem_flush_object(t.client, pool,
+							   &oid),
+					 1);
+	}
+	freeze(&t, true);
+	while (tmem_store_step(t.store))
+		;
+	ck_assert_int_eq(tmem_client_next_invalidation(t.client, &handle), 0);
+	ck_assert_int_eq(tmem_client_set_migrating(t.client, false), 0);
+	tm_test_end(&t);
+}
+END_TEST
+
 START_TEST(migrating_wants_a_frozen_client_and_keeps_it_frozen)
 {
 	struct tm_test_store t;
@@ -283,6 +316,7 @@ int main(void)
 	tcase_add_loop_test(tc, walk_meets_every_page_once, 0, 4);
 	tcase_add_test(tc, walk_keeps_to_its_pool);
 	tcase_add_test(tc, log_names_what_went);
+	tcase_add_test(tc, log_does_not_name_what_was_put_again);
 	tcase_add_test(tc, migrating_wants_a_frozen_client_and_keeps_it_frozen);
 	tcase_add_test(tc, client_that_ends_while_it_migrates_leaves_nothing);
 	tcase_add_test(tc, call_with_the_same_number_counts_once);

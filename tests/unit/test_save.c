@@ -926,7 +926,7 @@ START_TEST(store_without_room_stays_as_it_was)
 	stream_free(&stream);
 	/* Nor for what was promised to it. */
 	tmem_client_config_init(&limits);
-	limits.reservation_bytes = 20 * TM_MIB;
+	limits.reservation_bytes = 12 * TM_MIB;
 	ck_assert_int_eq(tmem_client_set(t.client, &limits), 0);
 	stream = save_all(t.client);
 	ck_assert_int_eq(try_restore(target.store, NULL, stream.bytes,

@@ -30,6 +30,7 @@
  * Linked statically against libc alone, since nothing else is in there.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -196,28 +197,48 @@ static void change(struct load *load)
 		make_page(load, i, load->memory + i * PAGE);
 }
 
+/* Return: how many pages the process has in its memory, as the kernel says:
+ * bit 63 of each page's word. mincore() would count copies of pages that are in
+ * swap already. */
+static uint64_t count_present(const struct load *load)
+{
+	uint64_t first = (uint64_t)(uintptr_t)load->memory / PAGE;
+	uint64_t words[512];
+	uint64_t present = 0;
+	uint64_t i = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	while (i < load->page_count) {
+		uint64_t left = load->page_count - i;
+		size_t size = (left < 512 ? left : 512) * sizeof(words[0]);
+		ssize_t got = pread(fd, words, size,
+				    (off_t)((first + i) * sizeof(words[0])));
+
+		if (got <= 0)
+			break;
+		for (size_t j = 0; j < (size_t)got / sizeof(words[0]); j++, i++)
+			present += words[j] >> 63;
+	}
+	close(fd);
+	return present + (load->page_count - i);
+}
+
 /* Return: 0, or how many pages are in memory still, if that is more than some
  * that the kernel happens to hold on to. */
 static uint64_t send_out(const struct load *load)
 {
-	uint64_t bytes = load->page_count * PAGE;
-	unsigned char *is_here = malloc(load->page_count);
-	uint64_t here = load->page_count;
+	uint64_t few = load->page_count / 256;
+	uint64_t present = 0;
 
 	/* What is under way, or was touched lately, goes the next time. */
-	for (unsigned tries = 0; is_here != NULL && tries < 50; tries++) {
-		madvise(load->memory, bytes, MADV_PAGEOUT);
-		if (mincore(load->memory, bytes, is_here) != 0)
-			break;
-		here = 0;
-		for (uint64_t i = 0; i < load->page_count; i++)
-			here += is_here[i] & 1;
-		if (here <= load->page_count / 256)
-			break;
+	for (unsigned tries = 0; tries < 50; tries++) {
+		madvise(load->memory, load->page_count * PAGE, MADV_PAGEOUT);
+		present = count_present(load);
+		if (present <= few)
+			return 0;
 		usleep(100000);
 	}
-	free(is_here);
-	return here <= load->page_count / 256 ? 0 : here;
+	return present;
 }
 
 static int64_t now_ms(void)

@@ -68,8 +68,7 @@ static void count(_Atomic uint64_t *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-/* --- back ends and mounts ---------------------------------------------------
- */
+/* --- back ends and mounts ------------------------------------------------ */
 
 int tmem_cleancache_create(struct tmem_cleancache **out)
 {
@@ -219,8 +218,7 @@ int tmem_cleancache_fs_pool(const struct tmem_cleancache_fs *fs)
 	return atomic_load(&fs->pool);
 }
 
-/* --- keys --------------------------------------------------------------------
- */
+/* --- keys ---------------------------------------------------------------- */
 
 int tmem_cleancache_make_key(const struct tmem_cleancache_fs *fs,
 			     const struct tmem_cleancache_file *file,
@@ -270,8 +268,7 @@ ops_of(const struct tmem_cleancache_fs *fs)
 	return atomic_load_explicit(&fs->cleancache->ops, memory_order_acquire);
 }
 
-/* --- pages -------------------------------------------------------------------
- */
+/* --- pages --------------------------------------------------------------- */
 
 int tmem_cleancache_get(struct tmem_cleancache_fs *fs,
 			const struct tmem_cleancache_file *file, uint64_t index,

@@ -12,11 +12,6 @@
  *
  * An index has 32 bits: what does not fit is a miss, and is refused.
  *
- * A put that failed otherwise than by being refused (its frame could not be
- * read, its answer did not come) may have left an older page where it was. The
- * caller of a cleancache hears nothing of that, so the page is flushed; the
- * front end of swap does so by itself.
- *
  * What is on is decided once, by the rules of the original: not a guest,
  * nothing; built in, the word `tmem`; no frontswap, no selfballooning. Order
  * and words of what is logged are the original's too, since people grep them.
@@ -27,14 +22,11 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include <tmem/linux.h>
-
+#include "calls.h"
 #include "swizzle.h"
 #include "versions.h"
-
-#define VERSION_FLAGS                                                          \
-	((uint32_t)TMEM_XEN_SPEC_VERSION << TMEM_XEN_POOL_VERSION_SHIFT)
 
 struct tmem_driver {
 	/* set at creation, then constant */
@@ -44,49 +36,12 @@ struct tmem_driver {
 	_Atomic int swap_pool;
 };
 
-/* --- hypercalls --------------------------------------------------------------
- */
-
-static int new_pool(struct tmem_driver *driver, uint32_t flags,
-		    const uint8_t uuid[16])
+static struct tmem_hypercall *host(void *opaque)
 {
-	struct tmem_xen_op op = { .cmd = TMEM_XEN_NEW_POOL };
-
-	op.u.creat.flags = VERSION_FLAGS | flags;
-	if (uuid)
-		memcpy(op.u.creat.uuid, uuid, sizeof(op.u.creat.uuid));
-	return driver->hypercall->call(driver->hypercall, &op, NULL);
+	return ((struct tmem_driver *)opaque)->hypercall;
 }
 
-static void destroy_pool(struct tmem_driver *driver, int pool)
-{
-	const struct tmem_xen_op op = { .cmd = TMEM_XEN_DESTROY_POOL,
-					.pool_id = pool };
-
-	driver->hypercall->call(driver->hypercall, &op, NULL);
-}
-
-static int page_op(struct tmem_driver *driver, uint32_t cmd, int pool,
-		   const struct tmem_oid *oid, uint32_t index, void *page)
-{
-	struct tmem_xen_op op = { .cmd = cmd, .pool_id = pool };
-
-	memcpy(op.u.gen.oid, oid, sizeof(op.u.gen.oid));
-	op.u.gen.index = index;
-	return driver->hypercall->call(driver->hypercall, &op, page);
-}
-
-static int put(struct tmem_driver *driver, int pool, const struct tmem_oid *oid,
-	       uint32_t index, const void *page)
-{
-	/* The host may read it by another address. */
-	atomic_thread_fence(memory_order_seq_cst);
-	return page_op(driver, TMEM_XEN_PUT_PAGE, pool, oid, index,
-		       (void *)(uintptr_t)page);
-}
-
-/* --- cleancache --------------------------------------------------------------
- */
+/* --- cleancache ---------------------------------------------------------- */
 
 static struct tmem_oid oid_of(const struct tmem_cleancache_key *key)
 {
@@ -98,16 +53,17 @@ static struct tmem_oid oid_of(const struct tmem_cleancache_key *key)
 
 static int cache_init_fs(void *opaque, size_t page_bytes)
 {
-	return page_bytes == TMEM_PAGE_SIZE ? new_pool(opaque, 0, NULL)
-					    : -EINVAL;
+	if (page_bytes != TMEM_PAGE_SIZE)
+		return -EINVAL;
+	return tm_call_new_pool(host(opaque), 0, NULL);
 }
 
 static int cache_init_shared_fs(void *opaque, const uint8_t uuid[16],
 				size_t page_bytes)
 {
-	return page_bytes == TMEM_PAGE_SIZE
-		       ? new_pool(opaque, TMEM_XEN_POOL_SHARED, uuid)
-		       : -EINVAL;
+	if (page_bytes != TMEM_PAGE_SIZE)
+		return -EINVAL;
+	return tm_call_new_pool(host(opaque), TMEM_XEN_POOL_SHARED, uuid);
 }
 
 static int cache_get_page(void *opaque, int pool,
@@ -115,13 +71,12 @@ static int cache_get_page(void *opaque, int pool,
 			  void *page)
 {
 	struct tmem_oid oid = oid_of(key);
+	int result = 0;
 
-	if (index > UINT32_MAX)
-		return -1;
-	return page_op(opaque, TMEM_XEN_GET_PAGE, pool, &oid, (uint32_t)index,
-		       page) == 1
-		       ? 0
-		       : -1;
+	if (index <= UINT32_MAX)
+		result = tm_call_get(host(opaque), pool, &oid, (uint32_t)index,
+				     page);
+	return result == 1 ? 0 : -1;
 }
 
 static void cache_put_page(void *opaque, int pool,
@@ -130,11 +85,9 @@ static void cache_put_page(void *opaque, int pool,
 {
 	struct tmem_oid oid = oid_of(key);
 
-	if (index > UINT32_MAX)
-		return;
-	if (put(opaque, pool, &oid, (uint32_t)index, page) < 0)
-		page_op(opaque, TMEM_XEN_FLUSH_PAGE, pool, &oid,
-			(uint32_t)index, NULL);
+	if (index <= UINT32_MAX)
+		tm_call_put_or_drop(host(opaque), pool, &oid, (uint32_t)index,
+				    page);
 }
 
 static void cache_invalidate_page(void *opaque, int pool,
@@ -144,8 +97,7 @@ static void cache_invalidate_page(void *opaque, int pool,
 	struct tmem_oid oid = oid_of(key);
 
 	if (index <= UINT32_MAX)
-		page_op(opaque, TMEM_XEN_FLUSH_PAGE, pool, &oid,
-			(uint32_t)index, NULL);
+		tm_call_flush_page(host(opaque), pool, &oid, (uint32_t)index);
 }
 
 static void cache_invalidate_inode(void *opaque, int pool,
@@ -153,12 +105,12 @@ static void cache_invalidate_inode(void *opaque, int pool,
 {
 	struct tmem_oid oid = oid_of(key);
 
-	page_op(opaque, TMEM_XEN_FLUSH_OBJECT, pool, &oid, 0, NULL);
+	tm_call_flush_object(host(opaque), pool, &oid);
 }
 
 static void cache_invalidate_fs(void *opaque, int pool)
 {
-	destroy_pool(opaque, pool);
+	tm_call_destroy_pool(host(opaque), pool);
 }
 
 static const struct tmem_cleancache_ops cache_ops = {
@@ -172,24 +124,27 @@ static const struct tmem_cleancache_ops cache_ops = {
 	.invalidate_fs = cache_invalidate_fs,
 };
 
-/* --- frontswap ---------------------------------------------------------------
- */
+/* --- frontswap ----------------------------------------------------------- */
 
-/* Negative: there is no place for it. */
-static int swap_op(struct tmem_driver *driver, uint32_t cmd, unsigned type,
-		   uint64_t offset, void *page)
+/* Where a slot is, if it is anywhere. */
+struct slot {
+	struct tmem_hypercall *hypercall;
+	int pool;
+	struct tmem_oid oid;
+	uint32_t index;
+};
+
+static bool find_slot(void *opaque, unsigned type, uint64_t offset,
+		      struct slot *slot)
 {
-	struct tmem_oid oid = tm_swizzle_oid(type, offset, TM_SWIZZLE_BITS);
-	int pool =
-		atomic_load_explicit(&driver->swap_pool, memory_order_acquire);
+	struct tmem_driver *driver = opaque;
 
-	if (pool < 0 || offset > UINT32_MAX)
-		return -1;
-	if (cmd == TMEM_XEN_PUT_PAGE)
-		return put(driver, pool, &oid,
-			   tm_swizzle_index(offset, TM_SWIZZLE_BITS), page);
-	return page_op(driver, cmd, pool, &oid,
-		       tm_swizzle_index(offset, TM_SWIZZLE_BITS), page);
+	slot->hypercall = driver->hypercall;
+	slot->pool =
+		atomic_load_explicit(&driver->swap_pool, memory_order_acquire);
+	slot->oid = tm_swizzle_oid(type, offset, TM_SWIZZLE_BITS);
+	slot->index = tm_swizzle_index(offset, TM_SWIZZLE_BITS);
+	return slot->pool >= 0 && offset <= UINT32_MAX;
 }
 
 static void swap_init(void *opaque, unsigned type)
@@ -200,34 +155,48 @@ static void swap_init(void *opaque, unsigned type)
 	(void)type;
 	if (pool >= 0)
 		return;
-	pool = new_pool(driver, TMEM_XEN_POOL_PERSIST, NULL);
+	pool = tm_call_new_pool(driver->hypercall, TMEM_XEN_POOL_PERSIST, NULL);
 	atomic_store(&driver->swap_pool, pool < 0 ? -1 : pool);
 }
 
 static int swap_store(void *opaque, unsigned type, uint64_t offset,
 		      const void *page)
 {
-	return swap_op(opaque, TMEM_XEN_PUT_PAGE, type, offset,
-		       (void *)(uintptr_t)page) == 1
-		       ? 0
-		       : -1;
+	struct slot at;
+	int result = 0;
+
+	if (find_slot(opaque, type, offset, &at))
+		result = tm_call_put(at.hypercall, at.pool, &at.oid, at.index,
+				     page);
+	return result == 1 ? 0 : -1;
 }
 
 static int swap_load(void *opaque, unsigned type, uint64_t offset, void *page)
 {
-	return swap_op(opaque, TMEM_XEN_GET_PAGE, type, offset, page) == 1 ? 0
-									   : -1;
+	struct slot at;
+	int result = 0;
+
+	if (find_slot(opaque, type, offset, &at))
+		result = tm_call_get(at.hypercall, at.pool, &at.oid, at.index,
+				     page);
+	return result == 1 ? 0 : -1;
 }
 
 static void swap_invalidate_page(void *opaque, unsigned type, uint64_t offset)
 {
-	swap_op(opaque, TMEM_XEN_FLUSH_PAGE, type, offset, NULL);
+	struct slot at;
+
+	if (find_slot(opaque, type, offset, &at))
+		tm_call_flush_page(at.hypercall, at.pool, &at.oid, at.index);
 }
 
 static void swap_invalidate_area(void *opaque, unsigned type)
 {
+	struct slot at;
+
 	for (unsigned i = TM_SWIZZLE_OBJECTS; i--;)
-		swap_op(opaque, TMEM_XEN_FLUSH_OBJECT, type, i, NULL);
+		if (find_slot(opaque, type, i, &at))
+			tm_call_flush_object(at.hypercall, at.pool, &at.oid);
 }
 
 static const struct tmem_frontswap_ops swap_ops = {
@@ -239,8 +208,7 @@ static const struct tmem_frontswap_ops swap_ops = {
 	.invalidate_area = swap_invalidate_area,
 };
 
-/* --- loading -----------------------------------------------------------------
- */
+/* --- loading ------------------------------------------------------------- */
 
 void tmem_driver_config_init(struct tmem_driver_config *config)
 {
@@ -314,8 +282,20 @@ static void init_selfballooning(struct tmem_driver *driver,
 	bool balloons = driver->enabled & TMEM_DRIVER_SELFBALLOONING;
 	bool shrinks = driver->enabled & TMEM_DRIVER_SELFSHRINKING;
 
-	if (config->selfballoon_init && (balloons || shrinks))
-		config->selfballoon_init(config->opaque, balloons, shrinks);
+	if (!config->selfballoon_init || (!balloons && !shrinks))
+		return;
+	if (config->selfballoon_init(config->opaque, balloons, shrinks)) {
+		driver->enabled &= ~(TMEM_DRIVER_SELFBALLOONING |
+				     TMEM_DRIVER_SELFSHRINKING);
+		return;
+	}
+	if (balloons)
+		say(config, TMEM_LOG_INFO,
+		    "xen_selfballoon: Initializing Xen selfballooning driver");
+	if (shrinks)
+		say(config, TMEM_LOG_INFO,
+		    "xen_selfballoon: Initializing frontswap selfshrinking "
+		    "driver");
 }
 
 static int enable(struct tmem_driver *driver,
@@ -367,7 +347,7 @@ void tmem_driver_close(struct tmem_driver *driver)
 		return;
 	pool = atomic_load(&driver->swap_pool);
 	if (pool >= 0)
-		destroy_pool(driver, pool);
+		tm_call_destroy_pool(driver->hypercall, pool);
 	free(driver);
 }
 

@@ -68,8 +68,7 @@ static void count(_Atomic uint64_t *counter)
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-/* --- bits --------------------------------------------------------------------
- */
+/* --- bits ---------------------------------------------------------------- */
 
 static uint64_t bit_of(uint64_t offset)
 {
@@ -117,8 +116,7 @@ static struct device *device_of(struct tmem_frontswap *frontswap, unsigned type,
 	return device && offset < device->slots ? device : NULL;
 }
 
-/* --- back ends and devices ---------------------------------------------------
- */
+/* --- back ends and devices ----------------------------------------------- */
 
 int tmem_frontswap_create(struct tmem_frontswap **out)
 {
@@ -242,8 +240,7 @@ int tmem_frontswap_get_counts(struct tmem_frontswap *frontswap,
 	return tm_known_give(counts, &known, sizeof(known), sizeof(known));
 }
 
-/* --- slots -------------------------------------------------------------------
- */
+/* --- slots --------------------------------------------------------------- */
 
 static unsigned backends_of(struct tmem_frontswap *frontswap)
 {
@@ -360,8 +357,7 @@ uint64_t tmem_frontswap_pages(struct tmem_frontswap *frontswap, int type)
 	return pages;
 }
 
-/* --- taking pages back -------------------------------------------------------
- */
+/* --- taking pages back --------------------------------------------------- */
 
 /* At most @want pages of one device. */
 static int64_t unuse(struct tmem_frontswap *frontswap, unsigned type,

@@ -31,8 +31,7 @@ static int check(const struct tmem_xen_op *op, const void *page)
 		       : 0;
 }
 
-/* --- a domain ----------------------------------------------------------------
- */
+/* --- a domain ------------------------------------------------------------ */
 
 struct domain_hypercall {
 	struct tmem_hypercall hypercall; /* first */
@@ -130,8 +129,7 @@ int tmem_hypercall_open_domain(struct tmem_xen *xen,
 	return err;
 }
 
-/* --- a client ----------------------------------------------------------------
- */
+/* --- a client ------------------------------------------------------------ */
 
 struct client_hypercall {
 	struct tmem_hypercall hypercall; /* first */

@@ -145,8 +145,7 @@ int tm_selfballoon_configure(struct tm_selfballoon_tunables *values,
 	return set_tunable(values, row, text, row->may_be_zero);
 }
 
-/* --- coming up --------------------------------------------------------------
- */
+/* --- coming up --------------------------------------------------------- */
 
 static void schedule(struct tm_selfballoon *sb, uint64_t now_ns)
 {
@@ -215,8 +214,7 @@ int tm_selfballoon_write(struct tm_selfballoon *sb, bool may_write,
 	return 0;
 }
 
-/* --- the law -----------------------------------------------------------------
- */
+/* --- the law ----------------------------------------------------------- */
 
 static uint64_t add(uint64_t a, uint64_t b)
 {

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A disk over a client of a daemon: the same disk, with a channel between.
+ *
+ * There a refused put does not say why, so the disk must find out what is
+ * memory and what is a frozen client; shared pools may not be allowed; and the
+ * daemon can die.
+ */
+#include <config.h>
+
+#include <pthread.h>
+
+#include "disk_rig.h"
+#include "ring_host.h"
+
+#define BLOCKS 1024
+#define SMALL (UINT64_C(1) << 20)
+#define ROOMY (16 * TM_MIB)
+
+static void connect_to(struct disk_rig *rig, struct ring_host *host,
+		       uint64_t blocks)
+{
+	struct tmem_connect_config config;
+	int err;
+
+	memset(rig, 0, sizeof(*rig));
+	tmem_connect_config_init(&config);
+	config.socket = host->socket;
+	config.name = "vm";
+	config.rings = 2;
+	err = tmem_connect(&config, &rig->t.client);
+	ck_assert_msg(!err, "connect: %d", err);
+	rig->config.kind = TM_DISK_SWAP;
+	rig->config.size_bytes = blocks * TM_BLOCK_SIZE;
+	rig->config.log = rig_log;
+	rig->config.log_opaque = rig;
+}
+
+static void begin(struct ring_host *host, struct disk_rig *rig,
+		  uint64_t memory_bytes)
+{
+	ring_host_init(host, memory_bytes);
+	host->config.codec = TM_TEST_SMALL_CODEC;
+	ring_host_open(host);
+	connect_to(rig, host, BLOCKS);
+}
+
+static void end(struct ring_host *host, struct disk_rig *rig)
+{
+	tm_disk_close(rig->disk);
+	tmem_client_detach(rig->t.client);
+	while (atomic_load(&host->attached))
+		usleep(1000);
+	ring_host_close(host);
+}
+
+static struct tmem_client *client_in(struct ring_host *host)
+{
+	return ring_host_find(host, "vm")->client;
+}
+
+START_TEST(blocks_come_back_over_the_channel)
+{
+	struct ring_host host;
+	struct disk_rig rig;
+
+	begin(&host, &rig, ROOMY);
+	rig_must_open(&rig);
+	for (uint32_t g = 1; g < 3; g++)
+		for (uint64_t b = 0; b < 300; b++)
+			ck_assert_int_eq(rig_write(&rig, b, g), 0);
+	rig_reopen(&rig);
+	for (uint64_t b = 0; b < 300; b++)
+		ck_assert_int_eq(rig_read(&rig, b, 2), 0);
+	ck_assert_uint_eq(rig_info(&rig).blocks_in_tmem, 300);
+	ck_assert_int_eq(tm_disk_discard(rig.disk, 0, 299 * 4096), 0);
+	ck_assert_int_eq(rig_read(&rig, 0, 0), 0);
+	ck_assert_int_eq(rig_read(&rig, 299, 2), 0);
+	ck_assert_uint_eq(rig_info(&rig).blocks_in_tmem, 1);
+	end(&host, &rig);
+}
+END_TEST
+
+START_TEST(refused_over_the_channel_goes_to_the_file)
+{
+	char path[RIG_PATH];
+	struct ring_host host;
+	struct disk_rig rig;
+
+	begin(&host, &rig, SMALL);
+	rig_path(path, "connected");
+	rig.config.backing = path;
+	rig_must_open(&rig);
+	for (uint32_t g = 1; g < 3; g++)
+		for (uint64_t b = 0; b < BLOCKS; b++)
+			ck_assert_int_eq(rig_write(&rig, b, g), 0);
+	ck_assert_uint_gt(rig_info(&rig).blocks_refused, 0);
+	for (uint64_t b = 0; b < BLOCKS; b++)
+		ck_assert_int_eq(rig_read(&rig, b, 2), 0);
+	ck_assert_int_gt(tm_disk_demote(rig.disk, 40960), 0);
+	for (uint64_t b = 0; b < BLOCKS; b++)
+		ck_assert_int_eq(rig_read(&rig, b, 2), 0);
+	end(&host, &rig);
+	unlink(path);
+}
+END_TEST
+
+struct slow_write {
+	struct disk_rig *rig;
+	int result;
+	_Atomic bool is_done;
+};
+
+static void *write_slowly(void *opaque)
+{
+	struct slow_write *w = opaque;
+
+	w->result = rig_write(w->rig, 3, 3);
+	atomic_store(&w->is_done, true);
+	return NULL;
+}
+
+START_TEST(a_frozen_client_is_not_a_full_one)
+{
+	struct slow_write w = { 0 };
+	struct ring_host host;
+	struct disk_rig rig;
+	pthread_t thread;
+
+	begin(&host, &rig, ROOMY);
+	rig.config.pause_ms = 30;
+	rig_must_open(&rig);
+	ck_assert_int_eq(rig_write(&rig, 3, 1), 0);
+	ck_assert_int_eq(tmem_client_set_frozen(client_in(&host), true), 0);
+	ck_assert_int_eq(rig_write(&rig, 3, 2), -ETIMEDOUT);
+	ck_assert_int_eq(rig_write(&rig, 4, 2), -ETIMEDOUT);
+	ck_assert_int_eq(rig_read(&rig, 3, 1), 0);
+	ck_assert_int_eq(rig_read(&rig, 4, 0), 0);
+	tm_disk_close(rig.disk);
+	rig.config.pause_ms = 60000;
+	/* Opening needs no put. */
+	rig_must_open(&rig);
+	w.rig = &rig;
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_slowly, &w), 0);
+	usleep(20000);
+	ck_assert(!atomic_load(&w.is_done));
+	ck_assert_int_eq(tmem_client_set_frozen(client_in(&host), false), 0);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(w.result, 0);
+	ck_assert_int_eq(rig_read(&rig, 3, 3), 0);
+	ck_assert_uint_eq(rig_info(&rig).blocks_refused, 0);
+	end(&host, &rig);
+}
+END_TEST
+
+START_TEST(the_disk_outlives_the_daemon)
+{
+	char arena[RIG_PATH];
+	struct ring_host host;
+	struct disk_rig rig;
+	pid_t daemon_pid;
+
+	ring_host_init(&host, ROOMY);
+	rig_path(arena, "connected-arena");
+	host.config.arena = arena;
+	daemon_pid = ring_host_fork(&host);
+	connect_to(&rig, &host, BLOCKS);
+	rig_must_open(&rig);
+	for (uint32_t g = 1; g < 4; g++) {
+		for (uint64_t b = 0; b < 200; b++)
+			ck_assert_int_eq(rig_write(&rig, b, g), 0);
+		ring_host_kill(daemon_pid);
+		daemon_pid = ring_host_fork(&host);
+		for (uint64_t b = 0; b < 200; b++)
+			ck_assert_int_eq(rig_read(&rig, b, g), 0);
+	}
+	tm_disk_close(rig.disk);
+	tmem_client_detach(rig.t.client);
+	ring_host_kill(daemon_pid);
+	unlink(arena);
+	unlink(host.socket);
+}
+END_TEST
+
+/* The pool may be shared or not: hits stay hits. */
+START_TEST(a_cache_works_whatever_pool_it_may_have)
+{
+	uint8_t page[TM_BLOCK_SIZE];
+	char path[RIG_PATH];
+	struct ring_host host;
+	struct disk_rig rig;
+	int fd;
+
+	ring_host_init(&host, ROOMY);
+	if (_i)
+		host.config.flags |= TMEM_STORE_SHARED_OPEN;
+	ring_host_open(&host);
+	connect_to(&rig, &host, 0);
+	rig_path(path, "connected-image");
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	for (uint64_t b = 0; b < 100; b++) {
+		rig_page(page, b, 1);
+		ck_assert_int_eq(write(fd, page, sizeof(page)), sizeof(page));
+	}
+	close(fd);
+	rig.config.kind = TM_DISK_CACHE;
+	rig.config.image = path;
+	rig_must_open(&rig);
+	for (int round = 0; round < 3; round++)
+		for (uint64_t b = 0; b < 100; b++)
+			ck_assert_int_eq(rig_read(&rig, b, 1), 0);
+	ck_assert_uint_eq(rig_info(&rig).image_reads, 100);
+	ck_assert_uint_eq(rig_info(&rig).hits, 200);
+	ck_assert_int_eq(rig_write(&rig, 5, 2), 0);
+	ck_assert_int_eq(rig_read(&rig, 5, 2), 0);
+	tm_disk_close(rig.disk);
+	rig.disk = NULL;
+	rig.config.is_readonly = true;
+	rig.config.share = "base";
+	if (_i)
+		ck_assert_int_eq(rig_open_disk(&rig), 0);
+	else
+		ck_assert_int_eq(rig_open_disk(&rig), -EACCES);
+	end(&host, &rig);
+	unlink(path);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("disk_connected");
+	TCase *tc = tcase_create("connected");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, blocks_come_back_over_the_channel);
+	tcase_add_test(tc, refused_over_the_channel_goes_to_the_file);
+	tcase_add_test(tc, a_frozen_client_is_not_a_full_one);
+	tcase_add_test(tc, the_disk_outlives_the_daemon);
+	tcase_add_loop_test(tc, a_cache_works_whatever_pool_it_may_have, 0, 2);
+	suite_add_tcase(suite, tc);
+	return tm_test_run(suite);
+}

@@ -1,0 +1,654 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The vhost-user-blk door, from the other side, over a disk of plain memory.
+ *
+ * What must hold: data comes back as it was written, in any number of pieces
+ * and from any queue; an error of the disk is that request's and nobody else's;
+ * a front end that comes back finds its unfinished requests finished; a change
+ * of memory under a request harms nobody; what is offered is what is done.
+ */
+#include <config.h>
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "plain_disk.h"
+#include "vhost.h"
+#include "vhost_peer.h"
+
+#define DISK_BYTES (8u << 20)
+#define BIT(n) (UINT64_C(1) << (n))
+
+static char socket_path[108];
+static struct tm_disk *disk;
+static struct tm_vhost *door;
+static struct vhost_peer peer;
+static uint64_t seed;
+
+static int listen_here(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	unlink(socket_path);
+	strcpy(address.sun_path, socket_path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)),
+			 0);
+	ck_assert_int_eq(listen(fd, 8), 0);
+	return fd;
+}
+
+static void open_door(bool is_readonly)
+{
+	struct tm_vhost_config config = {
+		.disk = disk,
+		.listen_fd = listen_here(),
+		.name = "disk-of-a-test",
+		.is_readonly = is_readonly,
+		.block_bytes = 4096,
+		.queues = PEER_QUEUES,
+		.threads = 2,
+	};
+
+	ck_assert_int_eq(tm_vhost_open(&config, &door), 0);
+}
+
+static void setup(void)
+{
+	snprintf(socket_path, sizeof(socket_path), "/tmp/tmem-vhost.%d",
+		 (int)getpid());
+	seed = tm_test_seed();
+	disk = plain_disk_new(DISK_BYTES);
+	open_door(false);
+	peer_init(&peer);
+}
+
+static void teardown(void)
+{
+	peer_close(&peer);
+	tm_vhost_close(door);
+	tm_disk_close(disk);
+	unlink(socket_path);
+}
+
+static void fill(void *to, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += 8) {
+		uint64_t word = tm_test_random(&seed);
+
+		memcpy((char *)to + i, &word, 8);
+	}
+}
+
+static void connect_peer(uint32_t queues)
+{
+	ck_assert_int_eq(peer_setup(&peer, socket_path, queues), 0);
+}
+
+/* --- data ---------------------------------------------------------------- */
+
+START_TEST(what_is_written_is_read_from_every_queue)
+{
+	uint8_t written[PEER_QUEUES][8192], read[8192];
+
+	connect_peer(PEER_QUEUES);
+	ck_assert_uint_eq(peer.size_bytes, DISK_BYTES);
+	for (uint32_t q = 0; q < PEER_QUEUES; q++) {
+		fill(written[q], sizeof(written[q]));
+		ck_assert_int_eq(peer_request(&peer, q, TM_VIRTIO_BLK_OUT,
+					      q * 16, written[q], 8192),
+				 TM_VIRTIO_BLK_OK);
+	}
+	for (uint32_t q = 0; q < PEER_QUEUES; q++) {
+		uint32_t other = (q + 1) % PEER_QUEUES;
+
+		ck_assert_int_eq(peer_request(&peer, other, TM_VIRTIO_BLK_IN,
+					      q * 16, read, 8192),
+				 TM_VIRTIO_BLK_OK);
+		ck_assert_mem_eq(read, written[q], 8192);
+	}
+}
+END_TEST
+
+/* Header, data and status cut anywhere, in an indirect table. */
+static void build_in_pieces(uint32_t type, uint32_t header_first,
+			    uint32_t data_first)
+{
+	struct tm_virtio_blk_header header = {
+		.type = htole32(type),
+		.sector = htole64(8),
+	};
+	uint16_t data = type == TM_VIRTIO_BLK_IN ? TM_VIRTIO_WRITE : 0;
+	struct tm_virtio_descriptor *table =
+		(void *)(peer.memory + PEER_SCRATCH);
+	size_t at = PEER_SCRATCH + 0x1000, data_at = PEER_SCRATCH + 0x2000;
+	/* The status is the end of what data can be written, or alone. */
+	struct tm_virtio_descriptor pieces[] = {
+		{ peer_guest(at), header_first, 0, 0 },
+		{ peer_guest(at + header_first), 16 - header_first, 0, 0 },
+		{ peer_guest(data_at), data_first, data, 0 },
+		{ peer_guest(data_at + data_first),
+		  4096 - data_first + (data ? 1 : 0), data, 0 },
+		{ peer_guest(data_at + 4096), 1, TM_VIRTIO_WRITE, 0 },
+	};
+	size_t count = data ? 4 : 5;
+
+	memcpy(peer.memory + at, &header, sizeof(header));
+	peer.memory[data_at + 4096] = 0xff;
+	for (size_t i = 0; i < count; i++) {
+		table[i] = pieces[i];
+		if (i + 1 < count) {
+			table[i].flags |= TM_VIRTIO_NEXT;
+			table[i].next = (uint16_t)(i + 1);
+		}
+	}
+	peer_describe(&peer, 0, 5, peer_guest(PEER_SCRATCH),
+		      (uint32_t)(count * sizeof(*table)), TM_VIRTIO_INDIRECT,
+		      0);
+}
+
+START_TEST(pieces_may_be_cut_anywhere)
+{
+	uint8_t *data = peer.memory + PEER_SCRATCH + 0x2000;
+	uint8_t expected[4096];
+
+	connect_peer(1);
+	for (uint32_t cut = 1; cut < 16; cut += 7) {
+		fill(expected, sizeof(expected));
+		memcpy(data, expected, sizeof(expected));
+		build_in_pieces(TM_VIRTIO_BLK_OUT, cut, cut * 100);
+		peer_offer(&peer, 0, 5);
+		peer_kick(&peer, 0);
+		ck_assert_int_eq(peer_wait_used(&peer, 0,
+						peer.queue[0].available,
+						PEER_WAIT_MS),
+				 0);
+		ck_assert_uint_eq(data[4096], TM_VIRTIO_BLK_OK);
+		memset(data, 0, 4096);
+		build_in_pieces(TM_VIRTIO_BLK_IN, 16 - cut, cut * 13);
+		peer_offer(&peer, 0, 5);
+		peer_kick(&peer, 0);
+		ck_assert_int_eq(peer_wait_used(&peer, 0,
+						peer.queue[0].available,
+						PEER_WAIT_MS),
+				 0);
+		ck_assert_uint_eq(data[4096], TM_VIRTIO_BLK_OK);
+		ck_assert_mem_eq(data, expected, 4096);
+	}
+	ck_assert_uint_eq(
+		peer_used(&peer, 0, (uint16_t)(peer.queue[0].available - 1))
+			.bytes,
+		4097);
+}
+END_TEST
+
+START_TEST(many_requests_are_answered_once_each)
+{
+	int seen[21] = { 0 };
+
+	connect_peer(1);
+	for (int round = 0; round < 200; round++) {
+		for (uint16_t i = 0; i < 20; i++) {
+			peer_build(&peer, 0, (uint16_t)(3 * i), i,
+				   TM_VIRTIO_BLK_OUT, 8u * i, 4096);
+			memset(peer_slot_data(&peer, i), i + round, 4096);
+			peer_offer(&peer, 0, (uint16_t)(3 * i));
+			if (i % 7 == 0)
+				peer_kick(&peer, 0);
+		}
+		peer_kick(&peer, 0);
+		ck_assert_int_eq(peer_wait_used(&peer, 0,
+						peer.queue[0].available,
+						PEER_WAIT_MS),
+				 0);
+		for (uint16_t i = 0; i < 20; i++) {
+			struct tm_virtio_used used = peer_used(
+				&peer, 0,
+				(uint16_t)(peer.queue[0].available - 20 + i));
+
+			ck_assert_uint_eq(peer_slot_status(&peer, i), 0);
+			ck_assert_uint_eq(used.id % 3, 0);
+			ck_assert_uint_lt(used.id, 60);
+			seen[used.id / 3]++;
+		}
+	}
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(seen[i], 200);
+}
+END_TEST
+
+START_TEST(discard_and_write_zeroes_leave_zeros)
+{
+	struct tm_virtio_blk_range ranges[2] = {
+		{ htole64(8), htole32(8), 0 },
+		{ htole64(32), htole32(8), 0 },
+	};
+	uint8_t data[16384], zeros[4096] = { 0 };
+
+	connect_peer(1);
+	for (uint32_t type = TM_VIRTIO_BLK_DISCARD;
+	     type <= TM_VIRTIO_BLK_WRITE_ZEROES; type += 2) {
+		memset(data, 7, sizeof(data));
+		ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 8,
+					      data, sizeof(data)),
+				 TM_VIRTIO_BLK_OK);
+		ck_assert_int_eq(
+			peer_request(&peer, 0, type, 0, ranges, sizeof(ranges)),
+			TM_VIRTIO_BLK_OK);
+		ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 8,
+					      data, sizeof(data)),
+				 TM_VIRTIO_BLK_OK);
+		ck_assert_mem_eq(data, zeros, 4096);
+		ck_assert_uint_eq(data[4096], 7);
+		ck_assert_mem_eq(data + 12288, zeros, 4096);
+	}
+}
+END_TEST
+
+START_TEST(errors_are_the_requests_own)
+{
+	struct tm_virtio_blk_range bad = { htole64(0), htole32(8), htole32(2) };
+	uint8_t data[8192] = { 1 };
+	char id[TM_VIRTIO_BLK_ID_BYTES];
+
+	connect_peer(1);
+	plain_disk_refuse(disk, 3);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 16, data, 8192),
+		TM_VIRTIO_BLK_IOERR);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 32, data, 4096),
+		TM_VIRTIO_BLK_OK);
+	ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_IN,
+				      DISK_BYTES / 512 - 1, data, 1024),
+			 TM_VIRTIO_BLK_IOERR);
+	ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_IN,
+				      UINT64_MAX - 3, data, 4096),
+			 TM_VIRTIO_BLK_IOERR);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 0, data, 100),
+		TM_VIRTIO_BLK_IOERR);
+	ck_assert_int_eq(peer_request(&peer, 0, 77, 0, data, 512),
+			 TM_VIRTIO_BLK_UNSUPP);
+	ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_DISCARD, 0, &bad,
+				      sizeof(bad)),
+			 TM_VIRTIO_BLK_UNSUPP);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_FLUSH, 0, NULL, 0),
+		TM_VIRTIO_BLK_OK);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_GET_ID, 0, id, sizeof(id)),
+		TM_VIRTIO_BLK_OK);
+	ck_assert_str_eq(id, "disk-of-a-test");
+}
+END_TEST
+
+START_TEST(a_readonly_disk_says_so_and_is)
+{
+	uint8_t data[4096] = { 1 };
+
+	tm_vhost_close(door);
+	open_door(true);
+	connect_peer(1);
+	ck_assert(peer.offered & BIT(TM_VIRTIO_BLK_F_RO));
+	ck_assert(!(peer.offered & BIT(TM_VIRTIO_BLK_F_DISCARD)));
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 0, data, 4096),
+		TM_VIRTIO_BLK_IOERR);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096),
+		TM_VIRTIO_BLK_OK);
+	ck_assert_uint_eq(data[0], 0);
+}
+END_TEST
+
+/* --- features ------------------------------------------------------------ */
+
+START_TEST(it_works_without_any_feature)
+{
+	uint8_t data[4096] = { 5 }, read[4096];
+
+	peer.features = BIT(TM_VIRTIO_F_VERSION_1);
+	peer.protocol = 0;
+	connect_peer(1);
+	for (int i = 0; i < 50; i++) {
+		data[1] = (uint8_t)i;
+		ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 0,
+					      data, 4096),
+				 TM_VIRTIO_BLK_OK);
+		ck_assert_int_eq(
+			peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, read, 4096),
+			TM_VIRTIO_BLK_OK);
+		ck_assert_mem_eq(read, data, 4096);
+	}
+}
+END_TEST
+
+START_TEST(a_queue_stops_and_goes_on_where_it_was)
+{
+	uint8_t data[4096] = { 5 };
+
+	connect_peer(1);
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 0,
+					      data, 4096),
+				 0);
+	ck_assert_int_eq(peer_stop_queue(&peer, 0), 5);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_IN, 0, 4096);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 6, 50), -ETIMEDOUT);
+	peer.queue[0].base = 5;
+	ck_assert_int_eq(peer_start_queue(&peer, 0), 0);
+	peer_kick(&peer, 0);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 6, PEER_WAIT_MS), 0);
+	ck_assert_uint_eq(peer_slot_status(&peer, 0), 0);
+}
+END_TEST
+
+START_TEST(a_disabled_queue_waits)
+{
+	uint8_t data[4096];
+
+	connect_peer(1);
+	ck_assert_int_eq(peer_set_state(&peer, TM_VHOST_SET_VRING_ENABLE, 0, 0),
+			 0);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_IN, 0, 4096);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 1, 50), -ETIMEDOUT);
+	ck_assert_int_eq(peer_set_state(&peer, TM_VHOST_SET_VRING_ENABLE, 0, 1),
+			 0);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 1, PEER_WAIT_MS), 0);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+}
+END_TEST
+
+/* --- memory -------------------------------------------------------------- */
+
+static int change_region(uint32_t request, const struct tm_vhost_region *region,
+			 int fd)
+{
+	struct tm_vhost_one_region one = { .region = *region };
+	struct tm_vhost_header header;
+	uint64_t answer = 0;
+	int none = -1;
+	int err = peer_send(&peer, request, TM_VHOST_NEED_REPLY, &one,
+			    sizeof(one), &fd, fd >= 0);
+
+	if (!err)
+		err = peer_receive(&peer, &header, &answer, sizeof(answer),
+				   &none);
+	return err < 0 ? err : answer ? -EREMOTEIO : 0;
+}
+
+START_TEST(memory_comes_and_goes_by_the_slot)
+{
+	struct tm_vhost_region region;
+	uint8_t data[4096];
+	uint64_t slots;
+
+	peer.protocol |= BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_get_number(&peer, TM_VHOST_GET_MAX_MEM_SLOTS, &slots), 0);
+	ck_assert_uint_ge(slots, 8);
+	region = peer_region(&peer);
+	/* Where another is, and then apart from it. */
+	ck_assert_int_eq(
+		change_region(TM_VHOST_ADD_MEM_REG, &region, peer.memory_fd),
+		-EREMOTEIO);
+	region.guest_address += PEER_MEMORY_BYTES;
+	region.user_address += UINT64_C(1) << 40;
+	ck_assert_int_eq(
+		change_region(TM_VHOST_ADD_MEM_REG, &region, peer.memory_fd),
+		0);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	ck_assert_int_eq(change_region(TM_VHOST_REM_MEM_REG, &region, -1), 0);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+}
+END_TEST
+
+static void *change_table(void *opaque)
+{
+	return (void *)(intptr_t)peer_set_memory(opaque);
+}
+
+START_TEST(a_table_changes_while_a_request_is_under_way)
+{
+	uint8_t data[4096] = { 9 };
+	pthread_t thread;
+	void *result;
+
+	connect_peer(1);
+	plain_disk_hold(disk, true);
+	memcpy(peer_slot_data(&peer, 0), data, 4096);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_OUT, 0, 4096);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	while (!plain_disk_waiting(disk))
+		usleep(100);
+	pthread_create(&thread, NULL, change_table, &peer);
+	usleep(10000);
+	plain_disk_hold(disk, false);
+	pthread_join(thread, &result);
+	ck_assert_int_eq((intptr_t)result, 0);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 1, PEER_WAIT_MS), 0);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	ck_assert_uint_eq(data[0], 9);
+}
+END_TEST
+
+START_TEST(memory_that_is_gone_ends_the_ring_alone)
+{
+	struct tm_vhost_info info;
+	struct tm_vhost_region regions[2];
+	int fds[2] = { peer.memory_fd, memfd_create("goes", MFD_CLOEXEC) };
+
+	connect_peer(2);
+	ck_assert_int_eq(ftruncate(fds[1], 1 << 20), 0);
+	regions[0] = peer_region(&peer);
+	regions[1] = (struct tm_vhost_region){
+		.guest_address = PEER_GUEST + (UINT64_C(1) << 32),
+		.size_bytes = 1 << 20,
+		.user_address = UINT64_C(1) << 46,
+	};
+	ck_assert_int_eq(peer_set_table(&peer, regions, fds, 2), 0);
+	ck_assert_int_eq(ftruncate(fds[1], 0), 0);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_IN, 0, 4096);
+	peer_describe(&peer, 0, 1, regions[1].guest_address, 4096,
+		      TM_VIRTIO_NEXT | TM_VIRTIO_WRITE, 2);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	do {
+		tm_vhost_get_info(door, &info);
+		usleep(100);
+	} while (!info.is_broken);
+	ck_assert_uint_eq(peer_used_index(&peer, 0), 0);
+	close(fds[1]);
+	/* Memory that stays, and the ring begun again, are a new start. */
+	ck_assert_int_eq(peer_set_memory(&peer), 0);
+	ck_assert_int_eq(peer_stop_queue(&peer, 0), 1);
+	tm_vhost_get_info(door, &info);
+	ck_assert(!info.is_broken);
+	peer.queue[0].base = 1;
+	ck_assert_int_eq(peer_start_queue(&peer, 0), 0);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_IN, 0, 4096);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 1, PEER_WAIT_MS), 0);
+}
+END_TEST
+
+/* --- who comes back ------------------------------------------------------ */
+
+/* Away, and noticed: what is offered from now on is not taken. */
+static void leave(void)
+{
+	struct tm_vhost_info info;
+
+	peer_hang_up(&peer);
+	do {
+		tm_vhost_get_info(door, &info);
+		usleep(100);
+	} while (info.is_connected);
+}
+
+/* Marked as a back end leaves them that died with two requests under way. */
+static void mark_inflight(uint16_t head, uint64_t counter)
+{
+	uint8_t *area = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+			     peer.inflight_fd, 0);
+	struct tm_vhost_inflight_queue *queue = (void *)area;
+
+	queue->entry[head].is_inflight = 1;
+	queue->entry[head].counter = counter;
+	munmap(area, 4096);
+}
+
+START_TEST(requests_in_flight_are_done_again_in_order)
+{
+	uint8_t data[4096];
+
+	peer.wants_inflight = true;
+	connect_peer(1);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(
+			peer_request(&peer, 0, TM_VIRTIO_BLK_FLUSH, 0, NULL, 0),
+			0);
+	leave();
+	/* Both write the same block: the later one is to stay. */
+	peer_build(&peer, 0, 3, 1, TM_VIRTIO_BLK_OUT, 0, 4096);
+	memset(peer_slot_data(&peer, 1), 1, 4096);
+	peer_build(&peer, 0, 6, 2, TM_VIRTIO_BLK_OUT, 0, 4096);
+	memset(peer_slot_data(&peer, 2), 2, 4096);
+	peer_offer(&peer, 0, 6);
+	peer_offer(&peer, 0, 3);
+	mark_inflight(3, 11);
+	mark_inflight(6, 10);
+	/* What a monitor says that lost its back end. */
+	peer.queue[0].base = 3;
+	connect_peer(1);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 5, PEER_WAIT_MS), 0);
+	ck_assert_uint_eq(peer_used(&peer, 0, 3).id, 6);
+	ck_assert_uint_eq(peer_used(&peer, 0, 4).id, 3);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	ck_assert_uint_eq(data[0], 1);
+	ck_assert_uint_eq(peer_used_index(&peer, 0), 6);
+}
+END_TEST
+
+START_TEST(what_got_into_the_used_ring_is_not_done_again)
+{
+	struct tm_vhost_inflight_queue *queue;
+
+	peer.wants_inflight = true;
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_FLUSH, 0, NULL, 0), 0);
+	leave();
+	/* Died between telling the guest and taking the mark away. */
+	queue = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     peer.inflight_fd, 0);
+	ck_assert_uint_eq(queue->used_index, 1);
+	queue->used_index = 0;
+	queue->last_batch_head = 0;
+	queue->entry[0].is_inflight = 1;
+	connect_peer(1);
+	ck_assert_uint_eq(peer_used_index(&peer, 0), 1);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_FLUSH, 0, NULL, 0), 0);
+	ck_assert_uint_eq(peer_used_index(&peer, 0), 2);
+	ck_assert_uint_eq(queue->entry[0].is_inflight, 0);
+	munmap(queue, 4096);
+}
+END_TEST
+
+START_TEST(who_hangs_up_is_let_in_again_at_once)
+{
+	uint8_t data[4096];
+
+	for (int i = 0; i < 20; i++) {
+		peer.queue[0].base = (uint16_t)i;
+		connect_peer(1);
+		ck_assert_int_eq(
+			peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096),
+			0);
+		peer_hang_up(&peer);
+	}
+}
+END_TEST
+
+START_TEST(a_second_front_end_is_turned_away)
+{
+	uint8_t data[4096];
+	struct vhost_peer other;
+
+	connect_peer(1);
+	peer_init(&other);
+	ck_assert_int_eq(peer_connect(&other, socket_path), 0);
+	ck_assert(peer_is_dropped(&other));
+	peer_close(&other);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+}
+END_TEST
+
+START_TEST(it_sleeps_when_nobody_asks)
+{
+	struct timespec before, after;
+	uint8_t data[4096];
+
+	connect_peer(PEER_QUEUES);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	usleep(200000);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	/* A thread that polls would have taken all of it. */
+	ck_assert_int_lt((after.tv_sec - before.tv_sec) * 1000 +
+				 (after.tv_nsec - before.tv_nsec) / 1000000,
+			 50);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("vhost");
+	TCase *tcase = tcase_create("vhost");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, what_is_written_is_read_from_every_queue);
+	tcase_add_test(tcase, pieces_may_be_cut_anywhere);
+	tcase_add_test(tcase, many_requests_are_answered_once_each);
+	tcase_add_test(tcase, discard_and_write_zeroes_leave_zeros);
+	tcase_add_test(tcase, errors_are_the_requests_own);
+	tcase_add_test(tcase, a_readonly_disk_says_so_and_is);
+	tcase_add_test(tcase, it_works_without_any_feature);
+	tcase_add_test(tcase, a_queue_stops_and_goes_on_where_it_was);
+	tcase_add_test(tcase, a_disabled_queue_waits);
+	tcase_add_test(tcase, memory_comes_and_goes_by_the_slot);
+	tcase_add_test(tcase, a_table_changes_while_a_request_is_under_way);
+	tcase_add_test(tcase, memory_that_is_gone_ends_the_ring_alone);
+	tcase_add_test(tcase, requests_in_flight_are_done_again_in_order);
+	tcase_add_test(tcase, what_got_into_the_used_ring_is_not_done_again);
+	tcase_add_test(tcase, who_hangs_up_is_let_in_again_at_once);
+	tcase_add_test(tcase, a_second_front_end_is_turned_away);
+	tcase_add_test(tcase, it_sleeps_when_nobody_asks);
+	suite_add_tcase(suite, tcase);
+	return tm_test_run(suite);
+}
