@@ -60,7 +60,9 @@ static int xen_open(struct tm_guest *guest)
 			       guest->config.sys, strerror(-err));
 		return err;
 	}
-	guest->before_pages = kib / KIB_PER_PAGE;
+	if (!guest->has_before)
+		guest->before_pages = kib / KIB_PER_PAGE;
+	guest->has_before = true;
 	return 0;
 }
 
@@ -88,8 +90,7 @@ const struct tm_actuator *tm_actuator_xen(void)
 	return &actuator;
 }
 
-/* --- dry run
- * -------------------------------------------------------------------- */
+/* --- dry run ----------------------------------------------------------- */
 
 static double mib(uint64_t pages)
 {

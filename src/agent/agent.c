@@ -42,8 +42,32 @@ static uint64_t now(void)
 	return tm_clock_now_ns(tm_clock_system());
 }
 
-/* --- guests -----------------------------------------------------------------
- */
+/* --- guests ------------------------------------------------------------ */
+
+/* An agent that ends takes its state away. One that is there, of whatever age,
+ * is of one that was killed. */
+static void read_left(struct tm_agent *agent)
+{
+	char *text;
+
+	if (!*agent->config->state ||
+	    tm_balloon_state_read_file(agent->config->state, 0, &text))
+		return;
+	agent->left = calloc(TM_AGENT_GUESTS_MAX, sizeof(*agent->left));
+	if (agent->left)
+		agent->left_count = tm_balloon_state_parse(text, agent->left,
+							   TM_AGENT_GUESTS_MAX);
+	free(text);
+}
+
+static const struct tm_balloon_guest *find_left(const struct tm_agent *agent,
+						const char *name)
+{
+	for (size_t i = 0; i < agent->left_count; i++)
+		if (!strcmp(agent->left[i].name, name))
+			return &agent->left[i];
+	return NULL;
+}
 
 /* One that is in the configuration: taken over, or made. 0 or a negative
  * errno. */
@@ -63,7 +87,9 @@ static int list_guest(struct tm_agent *agent, struct tm_guest **old,
 		break;
 	}
 	if (!guest) {
-		err = tm_guest_open(config, &agent->log, now(), &guest);
+		err = tm_guest_open(config, &agent->log,
+				    find_left(agent, config->name), now(),
+				    &guest);
 		if (err)
 			return err;
 	}
@@ -118,8 +144,7 @@ static void reload(struct tm_agent *agent)
 		     "the configuration was read again");
 }
 
-/* --- waiting
- * --------------------------------------------------------------------- */
+/* --- waiting ----------------------------------------------------------- */
 
 static size_t count_guests(const struct tm_agent *agent)
 {
@@ -201,8 +226,7 @@ static bool turn(struct tm_agent *agent)
 	return has_signal;
 }
 
-/* --- running
- * ----------------------------------------------------------------------- */
+/* --- running ----------------------------------------------------------- */
 
 static void write_state(struct tm_agent *agent)
 {
@@ -277,14 +301,20 @@ static int open_signals(struct tm_agent *agent)
 int tm_agent_run(struct tm_agent *agent)
 {
 	int err = open_signals(agent);
+	size_t count;
 
 	if (err) {
 		tm_agent_log(&agent->log, TM_AGENT_ERROR, NULL, "signals: %s",
 			     strerror(-err));
 		return err;
 	}
+	read_left(agent);
+	count = list_guests(agent);
+	free(agent->left);
+	agent->left = NULL;
+	agent->left_count = 0;
 	/* Who drives nobody has nothing to do. */
-	if (!list_guests(agent)) {
+	if (!count) {
 		close(agent->signal_fd);
 		return -ENODEV;
 	}

@@ -15,6 +15,9 @@ struct tm_agent {
 	struct tm_agent_log log;
 	struct tm_guest *guests;
 	int signal_fd;
+	/* at the start, what an agent that was killed has left behind */
+	struct tm_balloon_guest *left;
+	size_t left_count;
 	uint64_t state_ns; /* when the state was last written */
 	bool is_state_refused;
 };

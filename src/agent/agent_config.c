@@ -40,8 +40,7 @@ complain(char *error, size_t error_size, const char *format, ...)
 	return -EINVAL;
 }
 
-/* --- values
- * ---------------------------------------------------------------------- */
+/* --- values ------------------------------------------------------------ */
 
 struct word {
 	const char *name; /* first, for tm_nearest() */
@@ -198,9 +197,7 @@ const struct tm_agent_option *tm_agent_options(size_t *count)
 	return options;
 }
 
-/* --- options
- * ---------------------------------------------------------------------------
- */
+/* --- options ----------------------------------------------------------- */
 
 static void respell(char *to, size_t size, const char *name, char from,
 		    char into)
@@ -306,9 +303,7 @@ static int read_arguments(int argc, char **argv, struct tm_agent_config *config,
 	return 0;
 }
 
-/* --- the file
- * -----------------------------------------------------------------------------
- */
+/* --- the file ---------------------------------------------------------- */
 
 struct loading {
 	struct tm_agent_config *config;
@@ -408,9 +403,7 @@ static int read_file(struct loading *loading, char *error, size_t error_size)
 	return tm_ini_load(&ini, error, error_size);
 }
 
-/* --- all of it
- * ----------------------------------------------------------------------------------
- */
+/* --- all of it --------------------------------------------------------- */
 
 static int check_guest(const struct tm_agent_guest_config *guest, char *error,
 		       size_t error_size)

@@ -5,9 +5,11 @@
  *
  * A file rather than one more socket: whoever reads it cannot keep the agent
  * waiting, and needs no rights but to read. It is written beside its place and
- * renamed, so that nobody reads half of one. A value that is not known has no
- * line. Nobody can tell a file that is old from one that is not: the last line
- * says when it was written, and the agent takes it away when it ends.
+ * renamed, so that nobody reads half of one. An agent that follows one that was
+ * killed finds in it what its guests had before they were driven. A value that
+ * is not known has no line. Nobody can tell a file that is old from one that is
+ * not: the last line says when it was written, and the agent takes it away when
+ * it ends.
  */
 #include <config.h>
 
@@ -40,6 +42,10 @@ VALUE(most, bytes(guest->reading.law.max_pages))
 VALUE(available, guest->reading.available_pages == TM_GUARD_UNKNOWN
 			 ? UINT64_MAX
 			 : bytes(guest->reading.available_pages))
+/* Without a limit: 0, since the largest number is one that is not known. */
+VALUE(before, !guest->has_before                  ? UINT64_MAX
+	      : guest->before_pages == UINT64_MAX ? 0
+						  : bytes(guest->before_pages))
 /* Before the first look there is nothing to trust. */
 VALUE(trusted, guest->is_trusted && guest->reading.law.current_pages)
 VALUE(looks, guest->looks)
@@ -64,6 +70,9 @@ static const struct {
 	{ "max_bytes", "gauge", "The most it can have.", true, most_of },
 	{ "available_bytes", "gauge", "What it could use without swapping.",
 	  true, available_of },
+	{ "before_bytes", "gauge",
+	  "What it was limited to before it was driven; 0: nothing.", false,
+	  before_of },
 	{ "trusted", "gauge", "Whether its last reading could be trusted.",
 	  false, trusted_of },
 	{ "looks", "counter", "Readings that were taken.", false, looks_of },

@@ -191,8 +191,7 @@ const struct tm_source *tm_source_cgroup(void)
 	return &source;
 }
 
-/* --- reclaim
- * --------------------------------------------------------------------- */
+/* --- reclaim ----------------------------------------------------------- */
 
 static int reclaim_set(struct tm_guest *guest, uint64_t target_pages,
 		       uint64_t now_ns)
@@ -221,18 +220,32 @@ const struct tm_actuator *tm_actuator_cgroup_reclaim(void)
 	return &actuator;
 }
 
-/* --- high
- * -------------------------------------------------------------------------- */
+/* --- high -------------------------------------------------------------- */
 
 static int high_open(struct tm_guest *guest)
 {
-	int err = tm_kernel_file_read(guest->config.cgroup, "memory.high",
-				      guest->before, sizeof(guest->before));
+	uint64_t pages;
+	int err = read_limit(guest, "memory.high", &pages);
 
-	if (err)
+	if (err) {
 		tm_guest_doubt(guest, "%s/memory.high: %s",
 			       guest->config.cgroup, strerror(-err));
-	return err;
+		return err;
+	}
+	if (!guest->has_before)
+		guest->before_pages = pages;
+	guest->has_before = true;
+	return 0;
+}
+
+static int high_restore(struct tm_guest *guest, uint64_t now_ns)
+{
+	(void)now_ns;
+	if (guest->before_pages == UINT64_MAX)
+		return tm_kernel_file_write_text(guest->config.cgroup,
+						 "memory.high", "max\n");
+	return tm_kernel_file_write(guest->config.cgroup, "memory.high",
+				    guest->before_pages * TM_PAGE_BYTES);
 }
 
 static int high_set(struct tm_guest *guest, uint64_t target_pages,
@@ -240,20 +253,12 @@ static int high_set(struct tm_guest *guest, uint64_t target_pages,
 {
 	uint64_t pages = target_pages + target_pages / 8;
 
-	(void)now_ns;
 	/* All there is, or more: as it was. */
-	if (pages >= guest->reading.law.max_pages)
-		return tm_kernel_file_write_text(guest->config.cgroup,
-						 "memory.high", guest->before);
+	if (pages >= guest->reading.law.max_pages ||
+	    pages >= guest->before_pages)
+		return high_restore(guest, now_ns);
 	return tm_kernel_file_write(guest->config.cgroup, "memory.high",
 				    pages * TM_PAGE_BYTES);
-}
-
-static int high_restore(struct tm_guest *guest, uint64_t now_ns)
-{
-	(void)now_ns;
-	return tm_kernel_file_write_text(guest->config.cgroup, "memory.high",
-					 guest->before);
 }
 
 const struct tm_actuator *tm_actuator_cgroup_high(void)

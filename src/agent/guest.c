@@ -69,8 +69,7 @@ enum tm_look tm_guest_doubt(struct tm_guest *guest, const char *format, ...)
 	return TM_LOOK_UNTRUSTED;
 }
 
-/* --- coming and going
- * --------------------------------------------------------- */
+/* --- coming and going -------------------------------------------------- */
 
 /* The law, as in a guest where everything it needs is there. */
 static void start_law(struct tm_guest *guest, uint64_t now_ns)
@@ -93,7 +92,8 @@ static void start_law(struct tm_guest *guest, uint64_t now_ns)
 }
 
 int tm_guest_open(const struct tm_agent_guest_config *config,
-		  const struct tm_agent_log *log, uint64_t now_ns,
+		  const struct tm_agent_log *log,
+		  const struct tm_balloon_guest *left, uint64_t now_ns,
 		  struct tm_guest **out)
 {
 	struct tm_guest *guest = calloc(1, sizeof(*guest));
@@ -109,6 +109,12 @@ int tm_guest_open(const struct tm_agent_guest_config *config,
 	guest->pressure_fd = -1;
 	guest->is_trusted = true; /* so that the first doubt is logged */
 	guest->look_ns = now_ns;
+	if (left && left->has_before) {
+		guest->has_before = true;
+		guest->before_pages =
+			left->before_bytes ? left->before_bytes / TM_PAGE_BYTES
+					   : UINT64_MAX;
+	}
 	start_law(guest, now_ns);
 	if (guest->source->open)
 		err = guest->source->open(guest);
@@ -163,8 +169,7 @@ void tm_guest_retune(struct tm_guest *guest,
 	guest->config.tunables = config->tunables;
 }
 
-/* --- pressure events
- * ------------------------------------------------------------ */
+/* --- pressure events --------------------------------------------------- */
 
 size_t tm_pressure_wait_for(struct tm_guest *guest, struct pollfd *fds)
 {
@@ -190,8 +195,7 @@ bool tm_pressure_handle(struct tm_guest *guest, const struct pollfd *fds,
 	return false;
 }
 
-/* --- looking
- * ----------------------------------------------------------------------- */
+/* --- looking ----------------------------------------------------------- */
 
 static bool is_sane(struct tm_guest *guest,
 		    const struct tm_guard_reading *reading)
@@ -312,8 +316,7 @@ void tm_guest_work(struct tm_guest *guest, uint64_t now_ns)
 	decide(guest, now_ns);
 }
 
-/* --- giving back
- * ----------------------------------------------------------------------- */
+/* --- giving back ------------------------------------------------------- */
 
 void tm_guest_restore(struct tm_guest *guest, uint64_t now_ns)
 {

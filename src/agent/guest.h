@@ -12,6 +12,7 @@
 
 #include "agent_config.h"
 #include "balloon_guard.h"
+#include "balloon_state.h"
 
 #define TM_PAGE_BYTES UINT64_C(4096)
 /* Descriptors that one guest waits on. */
@@ -73,8 +74,8 @@ struct tm_guest {
 	int pressure_fd; /* -1: none */
 	struct tm_qmp_guest *qmp;
 	uint64_t peak_pages; /* of a cgroup */
-	char before[64]; /* what the actuator found; "": nothing */
-	uint64_t before_pages;
+	bool has_before; /* what the actuator found is known: */
+	uint64_t before_pages; /* UINT64_MAX: no limit */
 	/* what is known */
 	bool is_trusted;
 	char why[TM_GUEST_WHY_SIZE]; /* if not */
@@ -90,9 +91,11 @@ struct tm_guest {
 	uint64_t pressed;
 };
 
-/* 0 and a guest; or a negative errno, which is logged. */
+/* 0 and a guest; or a negative errno, which is logged. @left: NULL, or what an
+ * agent that was killed had written of it. */
 int tm_guest_open(const struct tm_agent_guest_config *config,
-		  const struct tm_agent_log *log, uint64_t now_ns,
+		  const struct tm_agent_log *log,
+		  const struct tm_balloon_guest *left, uint64_t now_ns,
 		  struct tm_guest **guest);
 /* Nothing is given back: tm_guest_restore(). */
 void tm_guest_close(struct tm_guest *guest);

@@ -124,8 +124,7 @@ int tm_kernel_file_write(const char *folder, const char *name, uint64_t number)
 	return tm_kernel_file_write_text(folder, name, text);
 }
 
-/* --- lines
- * ---------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------- */
 
 /* What follows the first word of a line, if that is @key; else NULL. */
 static const char *after_key(const char *line, const char *key)
@@ -181,8 +180,7 @@ int tm_kernel_file_parse(const char *text, const struct tm_kernel_value *values,
 	return 0;
 }
 
-/* --- pressure
- * --------------------------------------------------------------------- */
+/* --- pressure ---------------------------------------------------------- */
 
 int tm_kernel_file_stalled(const char *text, uint64_t *stalled_us)
 {

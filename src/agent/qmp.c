@@ -101,8 +101,7 @@ bool tm_qmp_is_connected(const struct tm_qmp *qmp)
 	return qmp->state == IDLE || qmp->state == BUSY;
 }
 
-/* --- connecting ------------------------------------------------------------
- */
+/* --- connecting -------------------------------------------------------- */
 
 void tm_qmp_drop(struct tm_qmp *qmp, const char *why, uint64_t now_ns)
 {
@@ -155,8 +154,7 @@ void tm_qmp_tick(struct tm_qmp *qmp, uint64_t now_ns)
 			    now_ns);
 }
 
-/* --- sending -----------------------------------------------------------------
- */
+/* --- sending ----------------------------------------------------------- */
 
 static void flush(struct tm_qmp *qmp, uint64_t now_ns)
 {
@@ -220,8 +218,7 @@ int tm_qmp_send(struct tm_qmp *qmp, const char *command, json_t *arguments,
 	return 0;
 }
 
-/* --- receiving
- * ---------------------------------------------------------------- */
+/* --- receiving --------------------------------------------------------- */
 
 static void agree(struct tm_qmp *qmp, const json_t *message, uint64_t now_ns)
 {

@@ -123,8 +123,7 @@ static bool read_pages(const json_t *object, const char *key, uint64_t *pages)
 	return true;
 }
 
-/* --- setting up
- * ---------------------------------------------------------------- */
+/* --- setting up -------------------------------------------------------- */
 
 static void found(struct tm_qmp_guest *q, const char *folder, const char *name)
 {
@@ -169,8 +168,7 @@ static void take_size(struct tm_qmp_guest *q, const json_t *value)
 	q->max_pages = base_pages + plugged_pages;
 }
 
-/* --- readings
- * ---------------------------------------------------------------------- */
+/* --- readings ---------------------------------------------------------- */
 
 static bool take_balloon(struct tm_guest *guest, const json_t *value)
 {
@@ -316,8 +314,7 @@ static void take_stats(struct tm_guest *guest, const json_t *value,
 	}
 }
 
-/* --- what is next
- * ---------------------------------------------------------------------- */
+/* --- what is next ------------------------------------------------------ */
 
 static void send_step(struct tm_guest *guest, enum step step,
 		      const char *command, json_t *arguments, uint64_t now_ns)
@@ -469,9 +466,7 @@ static void go_on(struct tm_guest *guest, uint64_t now_ns)
 		  json_pack("{s:I}", "value", (json_int_t)bytes), now_ns);
 }
 
-/* --- the source
- * ----------------------------------------------------------------------------
- */
+/* --- the source -------------------------------------------------------- */
 
 static int qmp_open(struct tm_guest *guest)
 {
@@ -552,9 +547,7 @@ const struct tm_source *tm_source_qmp(void)
 	return &source;
 }
 
-/* --- the actuator
- * ----------------------------------------------------------------------------
- */
+/* --- the actuator ------------------------------------------------------ */
 
 static int qmp_set(struct tm_guest *guest, uint64_t target_pages,
 		   uint64_t now_ns)

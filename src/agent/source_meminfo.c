@@ -78,8 +78,7 @@ static enum tm_look read_meminfo(struct tm_guest *guest, char *text,
 	return TM_LOOK_READING;
 }
 
-/* --- zones -----------------------------------------------------------------
- */
+/* --- zones ------------------------------------------------------------- */
 
 struct zone {
 	bool has_high, has_managed, has_protection, has_spanned, has_start;
@@ -207,8 +206,7 @@ static enum tm_look read_zoneinfo(struct tm_guest *guest, char *text,
 	return TM_LOOK_READING;
 }
 
-/* --- pressure
- * ------------------------------------------------------------------ */
+/* --- pressure ---------------------------------------------------------- */
 
 static enum tm_look read_pressure(struct tm_guest *guest, char *text,
 				  struct tm_guard_reading *reading)

@@ -121,8 +121,7 @@ int tm_balloon_state_read(char **text)
 						text);
 }
 
-/* --- guests -----------------------------------------------------------------
- */
+/* --- guests ------------------------------------------------------------ */
 
 static struct tm_balloon_guest *find(struct tm_balloon_guest *guests,
 				     size_t *count, size_t max,
@@ -151,7 +150,10 @@ static void set(struct tm_balloon_guest *guest, const char *metric,
 		guest->goal_bytes = value;
 	else if (!strcmp(metric, "floor_bytes"))
 		guest->floor_bytes = value;
-	else if (!strcmp(metric, "trusted"))
+	else if (!strcmp(metric, "before_bytes")) {
+		guest->before_bytes = value;
+		guest->has_before = true;
+	} else if (!strcmp(metric, "trusted"))
 		guest->is_trusted = value;
 }
 

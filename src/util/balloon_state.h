@@ -21,6 +21,8 @@ struct tm_balloon_guest {
 	uint64_t target_bytes;
 	uint64_t goal_bytes;
 	uint64_t floor_bytes;
+	bool has_before;
+	uint64_t before_bytes; /* before it was driven; 0: without limit */
 	bool is_trusted;
 };
 

@@ -83,6 +83,24 @@ agent_ends
 holds group/memory.high $((2048 * mib)) ||
 	complain "high: left at $(cat group/memory.high)"
 
+# An agent that is killed leaves what it did; the next one knows what was before.
+for before in max $((2048 * mib)); do
+	rm -r group && fake_cgroup group
+	echo "$before" >group/memory.high
+	agent_of --actuator cgroup-high
+	within 20 holds group/memory.high $((high * 4096)) ||
+		complain "killed: $(cat group/memory.high)"
+	within 20 is_at_least targets_total 1
+	kill -9 "$agent"
+	wait "$agent" 2>/dev/null
+	started=${started/ $agent/}
+	agent_of --actuator cgroup-high
+	agent_says 'target '
+	agent_ends
+	holds group/memory.high "$before" ||
+		complain "killed: left at $(cat group/memory.high)"
+done
+
 # Readings that cannot be trusted.
 for change in '/^file /d' 's/^pgmajfault.*/pgmajfault many/' 's/^shmem.*/&\n&/'; do
 	rm -r group && fake_cgroup group

@@ -8,6 +8,8 @@
 # most of it back and finds in it what it wrote, and nothing is killed.
 . "${abs_top_srcdir:?}/tests/vm/vm.sh"
 . "${abs_top_srcdir:?}/tests/agent/agent_common.sh"
+# Where tmem top looks.
+export TMEM_BALLOON=$scratch/state
 mib=1048576
 cache_mib=500
 program_mib=700
@@ -111,4 +113,5 @@ vm_ends driven
 grep -i 'out of memory' driven.console && complain "something was killed"
 vm_kill left
 kill -9 "$daemon"
+wait "$daemon" 2>/dev/null
 finish

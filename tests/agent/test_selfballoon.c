@@ -30,7 +30,7 @@ static void start(struct tm_selfballoon *sb)
 	ck_assert_int_eq(tm_selfballoon_init(sb, &usual, 0), 0);
 }
 
-/* --- the floor ------------------------------------------------------------ */
+/* --- the floor --------------------------------------------------------- */
 
 START_TEST(floor_is_the_documented_piecewise_one)
 {
@@ -96,8 +96,7 @@ START_TEST(min_usable_replaces_the_floor)
 }
 END_TEST
 
-/* --- the step
- * ------------------------------------------------------------------ */
+/* --- the step ---------------------------------------------------------- */
 
 START_TEST(surplus_decays_by_an_eighth)
 {
@@ -217,8 +216,7 @@ START_TEST(target_stays_above_floor)
 }
 END_TEST
 
-/* --- selfshrinking
- * -------------------------------------------------------------------- */
+/* --- selfshrinking ----------------------------------------------------- */
 
 static bool shrink(struct tm_selfballoon *sb, uint64_t pages, uint64_t *left)
 {
@@ -291,8 +289,7 @@ START_TEST(a_hundred_thousand_pages_drain_in_178_passes)
 }
 END_TEST
 
-/* --- what may be written
- * ------------------------------------------------------------- */
+/* --- what may be written ----------------------------------------------- */
 
 static int put(struct tm_selfballoon *sb, const char *name, const char *text)
 {
@@ -409,6 +406,9 @@ START_TEST(revision_zero_divisors_are_refused)
 		/* 0 to whoever keeps 32 bits of it */
 		ck_assert_int_eq(put(&sb, table[i].name, "4294967296"),
 				 -EINVAL);
+		/* and 5 */
+		ck_assert_int_eq(put(&sb, table[i].name, "4294967301"),
+				 -EINVAL);
 		ck_assert_int_eq(put(&sb, table[i].name, "4294967295"), 0);
 	}
 }
@@ -447,8 +447,7 @@ START_TEST(inertia_written_counts_from_now)
 }
 END_TEST
 
-/* --- the worker
- * ------------------------------------------------------------------------ */
+/* --- the worker -------------------------------------------------------- */
 
 static const struct tm_selfballoon_reading some = { .usable_pages = 1000,
 						    .current_pages = 1000,
@@ -507,8 +506,7 @@ START_TEST(new_interval_counts_from_the_next_pass)
 }
 END_TEST
 
-/* --- when it is on
- * ----------------------------------------------------------------------- */
+/* --- when it is on ----------------------------------------------------- */
 
 START_TEST(revision_enablement_depends_on_frontswap)
 {

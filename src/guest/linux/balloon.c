@@ -36,8 +36,7 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define PAGE_SIZE_BYTES 4096
 
-/* --- the list
- * ----------------------------------------------------------------- */
+/* --- the list ---------------------------------------------------------- */
 
 static int reserve_frames(struct tm_balloon_frames *list, size_t count)
 {
@@ -96,8 +95,7 @@ static uint64_t remove_frame(struct tm_balloon *balloon, bool from_tail)
 	return frame;
 }
 
-/* --- coming up
- * ------------------------------------------------------------------ */
+/* --- coming up --------------------------------------------------------- */
 
 void tm_balloon_init(struct tm_balloon *balloon,
 		     const struct tm_balloon_ops *ops, size_t batch,
@@ -132,8 +130,7 @@ int tm_balloon_add_extra(struct tm_balloon *balloon, const uint64_t *frames,
 	return 0;
 }
 
-/* --- targets
- * ---------------------------------------------------------------------- */
+/* --- targets ----------------------------------------------------------- */
 
 void tm_balloon_set_target(struct tm_balloon *balloon, uint64_t pages,
 			   uint64_t now_ns)
@@ -231,8 +228,7 @@ int tm_balloon_watch(struct tm_balloon *balloon, const char *text,
 	return 0;
 }
 
-/* --- moving frames
- * ------------------------------------------------------------------ */
+/* --- moving frames ----------------------------------------------------- */
 
 static size_t least(uint64_t a, size_t b)
 {
@@ -328,8 +324,7 @@ enum tm_balloon_state tm_balloon_step(struct tm_balloon *balloon)
 	return TM_BALLOON_DONE;
 }
 
-/* --- the worker
- * ------------------------------------------------------------------------ */
+/* --- the worker -------------------------------------------------------- */
 
 static enum tm_balloon_state update_schedule(struct tm_balloon *balloon,
 					     enum tm_balloon_state state)
@@ -371,9 +366,7 @@ void tm_balloon_work(struct tm_balloon *balloon, uint64_t now_ns)
 	}
 }
 
-/* --- lending
- * ------------------------------------------------------------------------------
- */
+/* --- lending ----------------------------------------------------------- */
 
 int tm_balloon_lend(struct tm_balloon *balloon, uint64_t *frames, size_t count,
 		    bool prefers_high)

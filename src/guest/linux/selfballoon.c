@@ -26,8 +26,8 @@
  * reserved_mb of 2^32 pages) ours saturates; and a number that only its lower
  * 32 bits make valid is refused, or 2^32 would be a divisor of zero.
  *
- * Constants and rules: doc/deviations.md names the sources. Nothing here
- * keeps time or locks: the caller says what time it is, one thread at a time.
+ * Where it differs on purpose: doc/deviations.md. Nothing here keeps time or
+ * locks: the caller says what time it is, one thread at a time.
  */
 #include <config.h>
 
@@ -145,8 +145,7 @@ int tm_selfballoon_configure(struct tm_selfballoon_tunables *values,
 	return set_tunable(values, row, text, row->may_be_zero);
 }
 
-/* --- coming up --------------------------------------------------------------
- */
+/* --- coming up --------------------------------------------------------- */
 
 static void schedule(struct tm_selfballoon *sb, uint64_t now_ns)
 {
@@ -215,8 +214,7 @@ int tm_selfballoon_write(struct tm_selfballoon *sb, bool may_write,
 	return 0;
 }
 
-/* --- the law -----------------------------------------------------------------
- */
+/* --- the law ----------------------------------------------------------- */
 
 static uint64_t add(uint64_t a, uint64_t b)
 {
