@@ -19,7 +19,7 @@ grep -qxF "tmem-balloon - $(sed -n 2p out)" "$doc/tmem-balloon.pod" ||
 
 perl -0777 -ne 'print "$1\n" while /=item B<--([a-z-]+)>[^\n]*\n\n\(\*/g' \
 	"$doc/tmem-balloon.pod" | sort >marked
-perl -0777 -ne '/=head2 \[balloon\](.*?)=head2/s and print map "$_\n", $1 =~ /B<([a-z-]+)>/g' \
+perl -0777 -ne '/=head2 \[balloon\](.*?)=head[12]/s and print map "$_\n", $1 =~ /B<([a-z-]+)>/g' \
 	"$doc/tmem.conf.pod" | sort >listed
 diff marked listed >difference ||
 	complain "tmem-balloon.pod (<) and tmem.conf.pod (>) differ: $(cat difference)"
