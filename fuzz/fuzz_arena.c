@@ -65,8 +65,7 @@ ssize_t getrandom(void *buffer, size_t size, unsigned flags)
 	return (ssize_t)size;
 }
 
-/* --- the base
- * ---------------------------------------------------------------*/
+/* --- the base ------------------------------------------------------------- */
 
 static void fill(void *page, int pool, uint64_t oid, uint32_t index)
 {
@@ -160,8 +159,7 @@ static void make_base(struct base *base)
 	read_base(base);
 }
 
-/* --- patching
- * ----------------------------------------------------------------*/
+/* --- patching ------------------------------------------------------------- */
 
 struct place {
 	uint64_t offset;
@@ -317,8 +315,7 @@ static bool file_is_work(const struct base *base)
 	return same;
 }
 
-/* --- what is done with it
- * ----------------------------------------------------*/
+/* --- what is done with it ------------------------------------------------- */
 
 static void get_all(struct tm_client *client, bool forged)
 {

@@ -48,8 +48,7 @@ struct dom0 {
 	size_t note_count;
 };
 
-/* --- options
- * ------------------------------------------------------------------ */
+/* --- options -------------------------------------------------------------- */
 
 static int set_host(void *target, const char *value)
 {
@@ -148,8 +147,7 @@ static const struct tm_cli_option options[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* --- the inputs
- * ------------------------------------------------------------------ */
+/* --- the inputs ----------------------------------------------------------- */
 
 static uint64_t pages_of_map(const struct tm_e820 *map)
 {
@@ -240,8 +238,7 @@ static int read_string(struct dom0 *d)
 	return 0;
 }
 
-/* --- what to say about it
- * ------------------------------------------------------------ */
+/* --- what to say about it ------------------------------------------------- */
 
 static void note(struct dom0 *d, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -330,8 +327,7 @@ static void make_notes(struct dom0 *d)
 		"autoballoon=\"auto\" or \"off\" in xl.conf.");
 }
 
-/* --- for people
- * ------------------------------------------------------------------------- */
+/* --- for people ----------------------------------------------------------- */
 
 static const char *bound_text(enum tm_dom0_bound bound)
 {
@@ -396,9 +392,7 @@ static void print_table(const struct dom0 *d)
 	       d->advice, d->command);
 }
 
-/* --- for programs
- * ---------------------------------------------------------------------------
- */
+/* --- for programs --------------------------------------------------------- */
 
 static const char *use_name(enum tm_dom0_use use)
 {
@@ -485,9 +479,7 @@ static int print_json(const struct dom0 *d)
 	return 0;
 }
 
-/* --- drawn
- * ------------------------------------------------------------------------------------
- */
+/* --- drawn ---------------------------------------------------------------- */
 
 static void draw_box(FILE *file, double from_gib, double to_gib, double bottom,
 		     const char *colour)
@@ -539,9 +531,7 @@ static int draw(const struct dom0 *d)
 	return tm_plot_close(&plot);
 }
 
-/* --- the verb
- * ----------------------------------------------------------------------------------
- */
+/* --- the verb ------------------------------------------------------------- */
 
 static int tell(struct dom0 *d)
 {

@@ -347,8 +347,7 @@ int tm_e820_read(struct tm_e820 *map, const char *path)
 	return err;
 }
 
-/* --- the running system
- * ---------------------------------------------------------- */
+/* --- the running system --------------------------------------------------- */
 
 static int read_line(const char *root, const char *entry, const char *name,
 		     char *line, size_t size)

@@ -53,8 +53,7 @@ struct sim_verb {
 	uint64_t played;
 };
 
-/* --- options
- * ------------------------------------------------------------------ */
+/* --- options -------------------------------------------------------------- */
 
 static int set_list(void *target, const char *value)
 {
@@ -131,8 +130,7 @@ static const struct tm_cli_option options[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
-/* --- scenarios
- * ------------------------------------------------------------------- */
+/* --- scenarios ------------------------------------------------------------ */
 
 static const char *folder(void)
 {
@@ -156,7 +154,9 @@ static int find_names(char **names)
 	int found = 0;
 
 	if (count < 0)
-		return tm_cli_error("%s: %s", folder(), strerror(errno));
+		return tm_cli_error("%s: %s: install tmem, or say in "
+				    "TMEM_SCENARIO_PATH where data/scenarios is",
+				    folder(), strerror(errno));
 	for (int i = 0; i < count; i++) {
 		char *name = entries[i]->d_name;
 
@@ -227,9 +227,7 @@ static int list(struct sim_verb *v)
 	return count < 0 ? count : err;
 }
 
-/* --- runs
- * ---------------------------------------------------------------------------
- */
+/* --- runs ----------------------------------------------------------------- */
 
 static int play(struct sim_verb *v, enum tm_sim_mode mode)
 {
@@ -281,8 +279,7 @@ static const struct tm_sim_result *chosen(const struct sim_verb *v)
 	return &v->results[v->has_mode ? v->mode : TM_SIM_ON];
 }
 
-/* --- for people
- * ------------------------------------------------------------------------ */
+/* --- for people ----------------------------------------------------------- */
 
 static double seconds(uint64_t ns)
 {
@@ -386,8 +383,7 @@ static void print_tables(const struct sim_verb *v)
 		       seconds(v->took_ns + 1));
 }
 
-/* --- for programs
- * -------------------------------------------------------------------------- */
+/* --- for programs --------------------------------------------------------- */
 
 static json_t *json_of_counts(const struct tm_sim_counts *c)
 {
@@ -449,9 +445,7 @@ static void print_json(const struct sim_verb *v)
 	json_decref(json);
 }
 
-/* --- drawn
- * ------------------------------------------------------------------------------------
- */
+/* --- drawn ---------------------------------------------------------------- */
 
 static uint64_t reads_at(const struct tm_sim_result *r, size_t i)
 {
@@ -507,9 +501,7 @@ static int draw(const struct sim_verb *v)
 	return tm_plot_close(&plot);
 }
 
-/* --- the verb
- * ------------------------------------------------------------------------------------
- */
+/* --- the verb ------------------------------------------------------------- */
 
 static int read_pages(struct sim_verb *v)
 {

@@ -205,8 +205,7 @@ static int set_row(void *object, const struct row *rows, size_t count,
 	return err;
 }
 
-/* --- traces
- * ------------------------------------------------------------------- */
+/* --- traces --------------------------------------------------------------- */
 
 static int read_trace_line(const char *line, struct tm_sim_trace_row *row)
 {
@@ -281,8 +280,7 @@ static int load_trace(struct tm_sim_guest_spec *guest, const char *scenario,
 	return err;
 }
 
-/* --- sections
- * ------------------------------------------------------------------ */
+/* --- sections ------------------------------------------------------------- */
 
 struct loader {
 	struct tm_sim_scenario *scenario;
@@ -437,8 +435,7 @@ static int read_entry(void *opaque, const struct tm_ini_entry *e, char *error,
 	return -EINVAL;
 }
 
-/* --- what only the whole can tell
- * -------------------------------------------------- */
+/* --- what only the whole can tell ----------------------------------------- */
 
 static int check_guest(struct tm_sim_guest_spec *g, const char *path,
 		       char *error, size_t size)

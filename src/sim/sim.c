@@ -131,8 +131,7 @@ static void pass_time(struct sim *sim, uint64_t now_ns)
 				sim->guests[i].vcpus[v].now_ns = now_ns;
 }
 
-/* --- what changes on the way
- * ------------------------------------------------------ */
+/* --- what changes on the way ---------------------------------------------- */
 
 static uint64_t value_at(const struct tm_sim_guest_spec *spec, size_t offset)
 {
@@ -193,8 +192,7 @@ static void follow_trace(struct tm_sim_guest *g, uint64_t now_ns)
 				    : 0;
 }
 
-/* --- what is written down
- * ----------------------------------------------------------- */
+/* --- what is written down ------------------------------------------------- */
 
 static uint64_t tmem_pages(const struct tm_sim_guest *g, uint64_t *bytes)
 {
@@ -263,9 +261,7 @@ static void add_up(struct tm_sim_result *result)
 	}
 }
 
-/* --- a run
- * -----------------------------------------------------------------------------
- */
+/* --- a run ---------------------------------------------------------------- */
 
 static int second(struct sim *sim, uint64_t now_ns)
 {

@@ -54,8 +54,7 @@ static bool is_file(const struct tm_sim_guest *g, uint32_t n)
 	return n < g->file_clusters;
 }
 
-/* --- lists
- * -------------------------------------------------------------------- */
+/* --- lists ---------------------------------------------------------------- */
 
 static uint32_t head_of(const struct tm_sim_guest *g, unsigned list)
 {
@@ -102,8 +101,7 @@ static uint64_t resident(const struct tm_sim_guest *g)
 	return g->listed[0] + g->listed[1] + g->listed[2] + g->listed[3];
 }
 
-/* --- going out
- * ------------------------------------------------------------------ */
+/* --- going out ------------------------------------------------------------ */
 
 static const uint8_t *contents(const struct tm_sim_guest *g, uint32_t n)
 {
@@ -242,8 +240,7 @@ static bool reclaim(struct tm_sim_guest *g, uint64_t *now_ns)
 	return true;
 }
 
-/* --- coming in
- * --------------------------------------------------------------------- */
+/* --- coming in ------------------------------------------------------------ */
 
 static bool make_room(struct tm_sim_guest *g, uint64_t *now_ns)
 {
@@ -395,8 +392,7 @@ void tm_sim_guest_set_anon(struct tm_sim_guest *g, uint64_t bytes,
 		tm_sim_guest_touch(g, g->anon_clusters++, now_ns);
 }
 
-/* --- the balloon
- * ----------------------------------------------------------------------- */
+/* --- the balloon ---------------------------------------------------------- */
 
 static size_t take_frames(void *opaque, uint64_t *frames, size_t max)
 {
@@ -511,9 +507,7 @@ void tm_sim_guest_tick(struct tm_sim_guest *g, uint64_t now_ns)
 	tm_balloon_work(&g->balloon, now_ns);
 }
 
-/* --- coming up
- * ---------------------------------------------------------------------------
- */
+/* --- coming up ------------------------------------------------------------ */
 
 /*
  * Watermarks and lowmem reserves, as kernels of the time compute them from

@@ -164,8 +164,7 @@ const struct conform_port_ops conform_ring_port = {
 	.end = ring_end,
 };
 
-/* --- a daemon that runs
- * -------------------------------------------------------- */
+/* --- a daemon that runs --------------------------------------------------- */
 
 /* tmem VERB GUEST [...]; 0 or a negative errno. */
 static int operate(struct conform_port *port, const char *verb, int guest,

@@ -65,8 +65,7 @@ void crash_fill(void *page, uint32_t content)
 	}
 }
 
-/* --- worlds
- * -----------------------------------------------------------------*/
+/* --- worlds --------------------------------------------------------------- */
 
 struct world_page *world_at(struct world *world, int client, int pool,
 			    uint64_t oid, uint32_t index)
@@ -120,8 +119,7 @@ struct tm_client *crash_attach(struct tm_store *store, int client, int *result)
 	return out;
 }
 
-/* --- images
- * -----------------------------------------------------------------*/
+/* --- images --------------------------------------------------------------- */
 
 static bool next_extent(int fd, size_t *begin, size_t *end)
 {
@@ -215,8 +213,7 @@ bool crash_path(char *path, size_t size, const char *what)
 	return true;
 }
 
-/* --- comparing
- * --------------------------------------------------------------*/
+/* --- comparing ------------------------------------------------------------ */
 
 struct view {
 	struct tm_store *store;

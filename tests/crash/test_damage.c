@@ -70,8 +70,7 @@ static void count_errors(void *opaque, enum tmem_log_level level,
 		printf("  log: %s\n", text);
 }
 
-/* --- the arena
- * ---------------------------------------------------------------*/
+/* --- the arena ------------------------------------------------------------ */
 
 static void put(struct damage *d, struct tm_client *client, int c, int pool,
 		uint64_t oid, uint32_t index, uint32_t content)
@@ -205,8 +204,7 @@ static void make_arena(struct damage *d)
 	take_image(d);
 }
 
-/* --- damaging it
- * -------------------------------------------------------------*/
+/* --- damaging it ---------------------------------------------------------- */
 
 enum region { SUPERBLOCK, CLIENTS_, POOLS_, OBJECTS, DESCRIPTORS, FRAMES };
 
@@ -304,8 +302,7 @@ static void flip(struct damage *d, size_t offset, unsigned bit)
 	d->image.bytes[offset] ^= (uint8_t)(1u << bit);
 }
 
-/* --- looking at it
- * -----------------------------------------------------------*/
+/* --- looking at it -------------------------------------------------------- */
 
 struct look {
 	uint32_t lost;

@@ -116,8 +116,7 @@ static _Noreturn void give_up(const char *what, int result)
 	_exit(1);
 }
 
-/* --- inside a move
- * -----------------------------------------------------------*/
+/* --- inside a move -------------------------------------------------------- */
 
 struct watched {
 	bool is_compacting;
@@ -181,8 +180,7 @@ void __wrap_tm_place_free(struct tm_context *context, uint64_t place)
 	}
 }
 
-/* --- contents
- * ----------------------------------------------------------------*/
+/* --- contents ------------------------------------------------------------- */
 
 /* Every page says whose it is, but for those that dedup is to find. */
 static void fill(void *page, uint32_t thread, uint32_t number, uint32_t version)
@@ -210,8 +208,7 @@ static int pool_of(uint32_t number)
 	return number < MAIN_PAGES ? POOL_MAIN : POOL_TEMP;
 }
 
-/* --- the child
- * ---------------------------------------------------------------*/
+/* --- the child ------------------------------------------------------------ */
 
 struct worker {
 	struct tm_store *store;
@@ -464,8 +461,7 @@ static _Noreturn void live(const struct tmem_store_config *config,
 	}
 }
 
-/* --- the parent
- * --------------------------------------------------------------*/
+/* --- the parent ----------------------------------------------------------- */
 
 struct tally {
 	uint64_t rounds;

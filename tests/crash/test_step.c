@@ -89,8 +89,7 @@ struct step_case {
 	int (*again)(struct tm_client *client);
 };
 
-/* --- setting up, in the child
- * ------------------------------------------------*/
+/* --- setting up, in the child --------------------------------------------- */
 
 static void must(bool ok, const char *what)
 {
@@ -168,8 +167,7 @@ static void setup_usual(struct scene *scene)
 		;
 }
 
-/* --- the operations
- * ----------------------------------------------------------*/
+/* --- the operations ------------------------------------------------------- */
 
 static int act_put_text(struct scene *scene)
 {
@@ -794,8 +792,7 @@ static const struct step_case cases[] = {
 	CASE("open-recovering", setup_left, act_open, 0, after_nothing),
 };
 
-/* --- the child
- * ---------------------------------------------------------------*/
+/* --- the child ------------------------------------------------------------ */
 
 static _Noreturn void play(struct scene *scene, const struct step_case *c)
 {
@@ -828,8 +825,7 @@ static _Noreturn void play(struct scene *scene, const struct step_case *c)
 	_exit(0);
 }
 
-/* --- the parent
- * --------------------------------------------------------------*/
+/* --- the parent ----------------------------------------------------------- */
 
 struct watch {
 	const struct step_case *step_case;

@@ -423,8 +423,7 @@ START_TEST(arena_is_not_opened_beyond_what_it_was_made_for)
 }
 END_TEST
 
-/* --- file systems that are too small
- * ----------------------------------------*/
+/* --- file systems that are too small -------------------------------------- */
 
 /* A tmpfs of @kib in the folder; false, with a reason, when we may not. */
 static bool mount_small(unsigned kib)
