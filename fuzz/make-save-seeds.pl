@@ -71,3 +71,6 @@ seed("$libxc_dir/live", "\0", chunk(2, 7, 0), xen_pool(0, 1, 1, 0, 0),
 	xen_page(1, 2, 'a'), $none, pack('l<', -6),
 	pack('L<Q<3L<', 0, 1, 0, 0, 2), $none);
 seed("$libxc_dir/cut", "\0", chunk(0, 0, 0), xen_pool(2, 1, 2, 0, 0), 'cut');
+# An error stays one when more bytes can be had behind it.
+seed("$libxc_dir/error-stays", "\4", pack('l<L<L<', -5, 1, 85), $none,
+	pack('L<3', 1, 100, 0), $none, $none);

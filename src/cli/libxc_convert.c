@@ -102,11 +102,14 @@ static int fill(struct tm_libxc *libxc, size_t size)
 	return 0;
 }
 
-/* The next @size bytes, or NULL after an error: they are not there. */
+/* The next @size bytes, or NULL after an error, which stays: they are not there.
+ */
 static const void *next(struct tm_libxc *libxc, size_t size)
 {
 	const void *at;
 
+	if (libxc->err)
+		return NULL;
 	if (libxc->filled - libxc->at < size) {
 		libxc->err = fill(libxc, size);
 		if (!libxc->err && libxc->filled < size)
@@ -122,7 +125,7 @@ static const void *next(struct tm_libxc *libxc, size_t size)
 
 static bool is_at_end(struct tm_libxc *libxc)
 {
-	if (libxc->at == libxc->filled)
+	if (!libxc->err && libxc->at == libxc->filled)
 		libxc->err = fill(libxc, 1);
 	return !libxc->err && libxc->at == libxc->filled;
 }
