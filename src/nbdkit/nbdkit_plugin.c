@@ -312,4 +312,7 @@ static struct nbdkit_plugin plugin = {
 	.extents = extents,
 };
 
+/* What nbdkit looks up, and its header does not declare. */
+struct nbdkit_plugin *plugin_init(void);
+
 NBDKIT_REGISTER_PLUGIN(plugin)
