@@ -712,7 +712,8 @@ int tmem_pool_get_info(struct tmem_client *client, int pool,
  * @client: the client
  * @pool: an id
  *
- * Takes no lock; exact when nobody is working on the pool.
+ * Takes no lock; exact when nobody is working on the pool, but for pages that
+ * were flushed by object and are still to be reaped. 0 when none can be had.
  *
  * Return: the number, or -ENOENT, -EOWNERDEAD.
  */

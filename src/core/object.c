@@ -55,6 +55,15 @@ static void bill_object(struct tm_pool *pool, struct tm_shard *home,
 		atomic_fetch_add(&pool->owner->billed_bytes, bytes);
 }
 
+/* One writer, and readers that look without the lock. */
+static void count_object(struct tm_shard *home, int64_t objects)
+	TM_REQUIRES(home->table_lock)
+{
+	__atomic_store_n(&home->object_count,
+			 home->object_count + (uint64_t)objects,
+			 __ATOMIC_RELAXED);
+}
+
 /* The volatile half of object @number, entered in its home's table. */
 void tm_object_enter(struct tm_context *context, struct tm_pool *pool,
 		     struct tm_shard *home, uint32_t number, uint64_t hash)
@@ -65,7 +74,7 @@ void tm_object_enter(struct tm_context *context, struct tm_pool *pool,
 	*object = (struct tm_object){ .leaf = { .hash = hash } };
 	tm_trie_insert(&context->nodes, &home->objects, &store->object_leaves,
 		       number);
-	home->object_count++;
+	count_object(home, 1);
 	atomic_fetch_add_explicit(&store->objects, 1, memory_order_relaxed);
 	bill_object(pool, home, object, 1);
 }
@@ -165,7 +174,7 @@ static void object_unlist(struct tm_context *context, struct tm_shard *home,
 
 	tm_trie_remove(&context->nodes, &home->objects, &store->object_leaves,
 		       number);
-	home->object_count--;
+	count_object(home, -1);
 	atomic_fetch_sub_explicit(&store->objects, 1, memory_order_relaxed);
 }
 

@@ -362,6 +362,9 @@ static int64_t persistent_bytes(const struct tm_client *client)
 			bytes += atomic_load_explicit(
 				&pool->shards[i].billed_bytes,
 				memory_order_relaxed);
+		/* What was flushed by object, and is still to be reaped. */
+		bytes -= atomic_load_explicit(&pool->credited_bytes,
+					      memory_order_relaxed);
 	}
 	return bytes;
 }

@@ -347,7 +347,7 @@ int tm_pool_get_info(struct tm_client *client, int id,
 int64_t tm_pool_pages(struct tm_client *client, int id)
 {
 	const struct tm_pool *pool = NULL;
-	int64_t pages = 0;
+	uint64_t pages = 0, objects = 0;
 
 	if (!tm_is_alive(client->store))
 		return -EOWNERDEAD;
@@ -355,8 +355,13 @@ int64_t tm_pool_pages(struct tm_client *client, int id)
 		pool = atomic_load(&client->pools[id]);
 	if (!pool)
 		return -ENOENT;
-	for (unsigned i = 0; i < TM_SHARDS; i++)
-		pages += (int64_t)__atomic_load_n(&pool->shards[i].pages,
-						  __ATOMIC_RELAXED);
-	return pages;
+	for (unsigned i = 0; i < TM_SHARDS; i++) {
+		const struct tm_shard *shard = &pool->shards[i];
+
+		pages += __atomic_load_n(&shard->pages, __ATOMIC_RELAXED);
+		objects += __atomic_load_n(&shard->object_count,
+					   __ATOMIC_RELAXED);
+	}
+	/* What was flushed by object, and is still to be reaped, is not there. */
+	return objects ? (int64_t)pages : 0;
 }

@@ -93,7 +93,7 @@ struct tm_shard {
 	/* The objects whose home is here. Taken before lock. */
 	alignas(TM_CACHE_LINE) struct tm_lock table_lock;
 	uint32_t objects TM_GUARDED_BY(table_lock);	/* trie */
-	uint64_t object_count TM_GUARDED_BY(table_lock);
+	uint64_t object_count TM_GUARDED_BY(table_lock);	/* as pages */
 };
 
 struct tm_pool {

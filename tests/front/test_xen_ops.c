@@ -440,6 +440,43 @@ START_TEST(a_frozen_client_of_a_plain_transport_replaces_nothing)
 }
 END_TEST
 
+/* More pages than are reaped along with the flush. */
+#define MANY 500
+
+START_TEST(a_pool_is_empty_when_its_last_object_was_flushed)
+{
+	for (int pool = 0; pool < 2; pool++) {
+		guest_new_pool(&a, pool ? RIG_PERSISTENT : RIG_EPHEMERAL);
+		for (uint32_t i = 0; i < MANY; i++)
+			ck_assert_int_eq(guest_put(&a, pool, 1, i, 1), 1);
+		ck_assert_int_eq(guest_put(&a, pool, 2, 1, 1), 1);
+		ck_assert_int_eq(guest_flush_object(&a, pool, 1), 1);
+		ck_assert_int_eq(guest_get(&a, pool, 1, 1, 1), 0);
+		ck_assert_int_eq(guest_flush_page(&a, pool, 2, 1), 1);
+		ck_assert_int_eq(guest_get(&a, pool, 1, 1, 1),
+				 -TMEM_XEN_EEMPTY);
+	}
+}
+END_TEST
+
+START_TEST(what_was_flushed_makes_room_below_the_maximum_at_once)
+{
+	struct guest c;
+	uint32_t stored = 0;
+
+	guest_begin_at(&rig, &c, 3, 0, 100);
+	guest_new_pool(&c, RIG_PERSISTENT);
+	while (guest_put(&c, 0, 1, stored, 1) == 1)
+		stored++;
+	ck_assert_uint_gt(stored, 64);
+	ck_assert_int_eq(guest_flush_object(&c, 0, 1), 1);
+	for (uint32_t i = 0; i < stored; i++)
+		ck_assert_int_eq(guest_put(&c, 0, 1, i, 1), 1);
+	ck_assert_int_eq(guest_put(&c, 0, 1, stored, 1), -ENOMEM);
+	guest_end(&c);
+}
+END_TEST
+
 START_TEST(get_and_remove_checks_where_the_page_goes_first)
 {
 	guest_new_pool(&a, RIG_PERSISTENT);
@@ -510,6 +547,9 @@ int main(void)
 	rig_add(suite, plain_answers_are_those_of_the_store, 1);
 	rig_add(suite,
 		a_frozen_client_of_a_plain_transport_replaces_nothing, 1);
+	rig_add(suite, a_pool_is_empty_when_its_last_object_was_flushed, 1);
+	rig_add(suite,
+		what_was_flushed_makes_room_below_the_maximum_at_once, 1);
 	rig_add(suite, get_and_remove_checks_where_the_page_goes_first, 1);
 	rig_add(suite, a_numbered_call_that_is_repeated_gets_its_answer, 1);
 	return tm_test_run(suite);
