@@ -7,9 +7,12 @@
  * other work a long measurement compares one minute with another. The idea:
  * short windows, one after another: raw calls by one thread, by all; store
  * calls by one, by all. The gains of each four are compared with each other,
- * and the median of the rounds counts.
+ * and the median of the rounds counts. The windows of a round go over the same
+ * pages, and the next round over the next: some pages take ten times as long as
+ * others.
  *
- * All threads work on one object of one pool, each on pages of its own.
+ * All threads work on one object of one pool, each on pages of its own, dealt
+ * out in hands so that all have pages of all sorts.
  */
 #include <config.h>
 
@@ -21,9 +24,11 @@
 #include "bench.h"
 #include "cli.h"
 
-#define WINDOW_NS UINT64_C(60000000)
-/* Calls between two looks at the clock. */
-#define BATCH_PAGES 32
+/* Pages of each thread in a window: some 60 ms of puts. */
+#define WINDOW_PAGES 12288
+/* As many as share a part of the index: threads that happen to be in the same
+ * part are not what is measured. */
+#define HAND_PAGES 4096
 
 enum gate { GATE_SHUT, GATE_OPEN, GATE_CANCELLED };
 
@@ -38,7 +43,8 @@ struct team {
 struct member {
 	struct tm_bench_lane lane;
 	struct team *team;
-	uint32_t at;
+	uint32_t *order;		/* the lane's */
+	uint32_t at;			/* where the round begins in it */
 	pthread_t thread;
 };
 
@@ -62,22 +68,22 @@ static void move_gate(struct team *team, enum gate gate)
 	pthread_mutex_unlock(&team->lock);
 }
 
+static uint32_t window_pages(const struct member *m)
+{
+	uint32_t left = m->lane.order_count - m->at;
+
+	return left < WINDOW_PAGES ? left : WINDOW_PAGES;
+}
+
 static void work(struct member *m)
 {
-	uint64_t begin = tm_bench_now_ns(), now = begin, pages = 0;
+	uint64_t begin = tm_bench_now_ns(), end;
+	uint32_t pages = window_pages(m);
 
-	while (now - begin < WINDOW_NS) {
-		uint32_t count = m->lane.order_count - m->at;
-
-		if (count > BATCH_PAGES)
-			count = BATCH_PAGES;
-		m->team->block(&m->lane, m->at, count);
-		m->at = (m->at + count) % m->lane.order_count;
-		pages += count;
-		now = tm_bench_now_ns();
-	}
+	m->team->block(&m->lane, m->at, pages);
+	end = tm_bench_now_ns();
 	pthread_mutex_lock(&m->team->lock);
-	m->team->rate += (double)pages * 1e9 / (double)(now - begin);
+	m->team->rate += (double)pages * 1e9 / (double)(end - begin);
 	pthread_mutex_unlock(&m->team->lock);
 }
 
@@ -112,6 +118,14 @@ static double window(struct member *members, uint32_t count,
 	return started == count ? team->rate : 0;
 }
 
+static void go_on(struct member *m)
+{
+	m->at += window_pages(m);
+	/* Not a rest too short to be measured. */
+	if (m->lane.order_count - m->at < WINDOW_PAGES)
+		m->at = 0;
+}
+
 static int measure_gain(struct member *members, const struct tm_bench *bench,
 			tm_bench_block_fn *raw, tm_bench_block_fn *store,
 			struct tm_bench_gain *gain)
@@ -131,6 +145,8 @@ static int measure_gain(struct member *members, const struct tm_bench *bench,
 		one[!(i & 1)] = window(members, 1, second);
 		if (one[0] <= 0 || one[1] <= 0 || all[0] <= 0 || all[1] <= 0)
 			return -EAGAIN;
+		for (uint32_t k = 0; k < threads; k++)
+			go_on(&members[k]);
 		gains[0][i] = all[0] / one[0];
 		gains[1][i] = all[1] / one[1];
 		gains[2][i] = gains[1][i] / gains[0][i];
@@ -145,23 +161,40 @@ static int measure_gain(struct member *members, const struct tm_bench *bench,
 	return 0;
 }
 
+/* Every @count-th hand of the lane's pages, from the @number-th on; of few
+ * pages one hand each. */
+static int deal(struct member *m, const struct tm_bench_lane *lane,
+		uint32_t number, uint32_t count)
+{
+	uint32_t hand = lane->order_count / count, dealt = 0;
+
+	if (hand > HAND_PAGES)
+		hand = HAND_PAGES;
+	m->order = malloc(((size_t)lane->order_count / count + HAND_PAGES) *
+			  sizeof(*m->order));
+	if (!m->order)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < lane->order_count; i++)
+		if (i / hand % count == number)
+			m->order[dealt++] = lane->order[i];
+	m->lane.order = m->order;
+	m->lane.order_count = dealt;
+	return 0;
+}
+
 static int make_members(struct member *members, struct team *team,
 			const struct tm_bench_lane *lane,
 			const struct tm_chosen_codec *codec, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct member *m = &members[i];
-		uint32_t begin = (uint32_t)((uint64_t)lane->order_count * i /
-					    count);
-		uint32_t end = (uint32_t)((uint64_t)lane->order_count *
-					  (i + 1) / count);
 		int err;
 
 		m->lane = *lane;
-		m->lane.order += begin;
-		m->lane.order_count = end - begin;
 		m->team = team;
-		err = tm_bench_raw_open(&m->lane.raw, codec);
+		err = deal(m, lane, i, count);
+		if (!err)
+			err = tm_bench_raw_open(&m->lane.raw, codec);
 		if (err)
 			return err;
 		m->lane.page = m->lane.raw.page;
@@ -199,6 +232,7 @@ int tm_bench_store_threads(struct tm_bench *bench,
 		if (members[i].lane.error && !err)
 			err = members[i].lane.error;
 		tm_bench_raw_close(&members[i].lane.raw);
+		free(members[i].order);
 	}
 	free(members);
 	return err;
