@@ -41,9 +41,9 @@
 #include "histogram.h"
 #include "index.h"
 #include "plug.h"
+#include "prefetch.h"
 
 #define TM_SHARDS 16
-#define TM_CACHE_LINE 64
 #define TM_AUTH_MAX 16
 /* After so many frees by one context, compaction has another look. */
 #define TM_COMPACTION_FREES 1024
@@ -310,23 +310,6 @@ static inline bool tm_is_alive(const struct tm_store *store)
 static inline bool tm_pool_is_ephemeral(const struct tm_pool *pool)
 {
 	return !(pool->flags & TMEM_POOL_PERSISTENT);
-}
-
-/* Asks for all cache lines of a range at once, rather than one after another as
- * somebody stumbles over them. Always in line: of a function that does nothing
- * else, gcc finds that calls to it can be left out. */
-#define TM_ALWAYS_INLINE inline __attribute__((always_inline))
-
-static TM_ALWAYS_INLINE void tm_prefetch_read(const void *bytes, size_t size)
-{
-	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
-		__builtin_prefetch((const uint8_t *)bytes + i, 0);
-}
-
-static TM_ALWAYS_INLINE void tm_prefetch_write(void *bytes, size_t size)
-{
-	for (size_t i = 0; i < size; i += TM_CACHE_LINE)
-		__builtin_prefetch((uint8_t *)bytes + i, 1);
 }
 
 static inline void tm_client_count(struct tm_client *client,

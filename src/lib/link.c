@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "link.h"
+#include "prefetch.h"
 
 #define NAP_FIRST_NS UINT64_C(1000000)
 #define NAP_LAST_NS UINT64_C(100000000)
@@ -370,6 +371,19 @@ static int wait_for_answer(struct tm_lane *lane, uint64_t timeout_ns)
 	}
 }
 
+/* While the daemon works on the last one: its processor may still have the
+ * lines where the next will be written. */
+static void make_ready(struct tm_lane *lane, const struct tm_call *last)
+{
+	uint32_t slot = slot_of(lane, lane->submitted);
+
+	if (lane->submitted - lane->completed == lane->link->entries)
+		return; /* in use */
+	tm_prefetch_write(&lane->submissions[slot], sizeof(*lane->submissions));
+	if (last->in)
+		tm_prefetch_write(page_of(lane, slot), TMEM_PAGE_SIZE);
+}
+
 int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,
 		uint32_t *done, uint64_t timeout_ns)
 {
@@ -389,7 +403,10 @@ int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,
 					 &lane->head->completed.sleeps,
 					 &lane->head->completed.wake_at);
 		if (!has_answer(lane)) {
-			int err = wait_for_answer(lane, timeout_ns);
+			int err;
+
+			make_ready(lane, &calls[placed - 1]);
+			err = wait_for_answer(lane, timeout_ns);
 
 			if (err)
 				return err;

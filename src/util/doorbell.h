@@ -11,8 +11,13 @@
  * next ones sleep at once; 16 of them, and after each further try in vain twice
  * as many. Waits that are long either way teach nothing.
  *
- * The bound: a wait burns at most TM_SPIN_NS; nothing where the process has a
- * single core.
+ * The other side waits in the same way. Once both sleep at once, each is always
+ * a wake-up late, and would find its own next spin in vain too, for ever. So
+ * the first spin after such a rest is a trial, and lasts as long as a wake-up
+ * does: when what comes then comes from a sleeper, it comes in time.
+ *
+ * The bound: a wait burns at most TM_SPIN_NS, a trial TM_SPIN_TRIAL_NS; nothing
+ * where the process has a single core.
  *
  * The flag protocol is that of ring_abi.h. Both words are shared with a peer
  * that may write anything there: all that comes of it is a wake-up too many or
@@ -34,8 +39,9 @@
 #include "clock.h"
 
 #define TM_SPIN_NS UINT64_C(30000)
+#define TM_SPIN_TRIAL_NS UINT64_C(150000)
 /* What comes so soon after a spin in vain was held up by it. */
-#define TM_SPIN_SHORT_NS UINT64_C(150000)
+#define TM_SPIN_SHORT_NS UINT64_C(120000)
 #define TM_SPIN_MISSES 2
 #define TM_SPIN_SKIP_FIRST 16
 #define TM_SPIN_SKIP_LAST 2048
@@ -43,10 +49,11 @@
 /* One waiter's experience; its own, never shared. */
 struct tm_patience {
 	bool may_spin;
+	bool is_trial;		/* the next spin */
 	uint32_t misses;	/* in a row */
 	uint32_t skip;		/* so many waits sleep at once */
 	uint32_t next_skip;
-	uint64_t begin_ns;	/* of a spin in vain; 0: none */
+	uint64_t end_ns;	/* of a spin in vain; 0: none */
 };
 
 static inline void tm_patience_init(struct tm_patience *patience)
@@ -64,15 +71,16 @@ static inline void tm_patience_init(struct tm_patience *patience)
 /* After a sleep, when what was waited for has come. */
 static inline void tm_patience_learn(struct tm_patience *patience)
 {
-	uint64_t begin_ns = patience->begin_ns;
+	uint64_t end_ns = patience->end_ns;
 
-	patience->begin_ns = 0;
-	if (!begin_ns || tm_clock_system_now_ns(NULL) - begin_ns >
-				 TM_SPIN_SHORT_NS)
+	patience->end_ns = 0;
+	if (!end_ns ||
+	    tm_clock_system_now_ns(NULL) - end_ns > TM_SPIN_SHORT_NS)
 		return;
 	if (++patience->misses < TM_SPIN_MISSES)
 		return;
 	patience->skip = patience->next_skip;
+	patience->is_trial = true;
 	if (patience->next_skip < TM_SPIN_SKIP_LAST)
 		patience->next_skip *= 2;
 }
@@ -90,13 +98,15 @@ static inline void tm_spin_pause(void)
 static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 				    struct tm_patience *patience)
 {
-	uint64_t begin_ns;
+	uint64_t now_ns, end_ns;
 
 	if (!patience->may_spin || patience->skip) {
 		patience->skip -= patience->skip > 0;
 		return atomic_load_explicit(word, memory_order_acquire) != seen;
 	}
-	begin_ns = tm_clock_system_now_ns(NULL);
+	now_ns = tm_clock_system_now_ns(NULL);
+	end_ns = now_ns + (patience->is_trial ? TM_SPIN_TRIAL_NS : TM_SPIN_NS);
+	patience->is_trial = false;
 	do {
 		for (int i = 0; i < 16; i++) {
 			if (atomic_load_explicit(word, memory_order_acquire) !=
@@ -107,8 +117,9 @@ static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 			}
 			tm_spin_pause();
 		}
-	} while (tm_clock_system_now_ns(NULL) - begin_ns < TM_SPIN_NS);
-	patience->begin_ns = begin_ns;
+		now_ns = tm_clock_system_now_ns(NULL);
+	} while ((int64_t)(end_ns - now_ns) > 0);
+	patience->end_ns = now_ns;
 	return false;
 }
 
