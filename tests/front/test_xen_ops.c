@@ -150,6 +150,21 @@ START_TEST(operations_are_counted_and_so_are_errors)
 }
 END_TEST
 
+START_TEST(what_guests_did_that_are_gone_still_counts)
+{
+	struct guest c;
+
+	guest_begin(&rig, &c, 3);
+	guest_new_pool(&c, RIG_EPHEMERAL);
+	guest_put(&c, 5, 1, 1, 1);
+	guest_page_op(&c, TMEM_XEN_PUT_PAGE, 0, 1, 1, 1000);
+	guest_end(&c);
+	ck_assert_uint_eq(global("Tt:"), 3);
+	ck_assert_uint_eq(global("Te:"), 2);
+	ck_assert_uint_eq(global("Cf:"), 1);
+}
+END_TEST
+
 START_TEST(a_client_is_made_at_the_first_operation_that_needs_it)
 {
 	char text[100];
@@ -531,6 +546,7 @@ int main(void)
 	rig_add(suite, who_is_not_permitted_gets_eperm_and_is_not_counted, 1);
 	rig_add(suite, an_operation_that_cannot_be_copied_is_efault, 1);
 	rig_add(suite, operations_are_counted_and_so_are_errors, 1);
+	rig_add(suite, what_guests_did_that_are_gone_still_counts, 1);
 	rig_add(suite,
 		a_client_is_made_at_the_first_operation_that_needs_it, 1);
 	rig_add(suite, a_client_that_cannot_be_made_is_enomem, 1);

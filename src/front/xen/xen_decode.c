@@ -188,7 +188,7 @@ static int prelude(struct tmem_xen_domain *domain)
 		return -ENODEV;
 	if (xen->permit && !xen->permit(xen->opaque, domain->id))
 		return -EPERM;
-	tm_xen_count(&xen->ops);
+	tm_xen_count(&domain->totals[TM_XEN_OPS]);
 	return 0;
 }
 
@@ -226,7 +226,7 @@ static int carry_out(struct tmem_xen_domain *domain, const void *op,
 	}
 	tm_epoch_leave(&domain->epoch, set);
 	if (result < 0)
-		tm_xen_count(&domain->xen->ops_failed);
+		tm_xen_count(&domain->totals[TM_XEN_OPS_FAILED]);
 	return result;
 }
 

@@ -270,15 +270,21 @@ void tmem_xen_domain_get_pages(struct tmem_xen_domain *domain, uint64_t *pages,
 	tm_lock_release(&domain->xen->lock);
 }
 
+/* Its counts go on counting. */
+static void hand_over_totals(struct tmem_xen_domain *domain)
+	TM_REQUIRES(domain->xen->lock)
+{
+	for (int i = 0; i < TM_XEN_TOTALS; i++)
+		domain->xen->gone[i] += atomic_exchange(&domain->totals[i], 0);
+}
+
 /* No operation, privileged or not, gets hold of it any more. */
-static bool leave(struct tmem_xen_domain *domain)
+static void leave(struct tmem_xen_domain *domain)
 {
 	struct tmem_xen_domain **at;
-	bool was_there;
 
 	tm_lock_acquire(&domain->xen->lock);
-	was_there = !atomic_exchange(&domain->is_dying, true);
-	if (was_there) {
+	if (!atomic_exchange(&domain->is_dying, true)) {
 		tm_xen_save_end(domain);
 		tm_xen_pools_forget(domain);
 		at = &domain->xen->domains;
@@ -286,9 +292,12 @@ static bool leave(struct tmem_xen_domain *domain)
 			at = &(*at)->next;
 		*at = domain->next;
 	}
+	hand_over_totals(domain);
 	tm_lock_release(&domain->xen->lock);
 	wait_for_operations(domain);
-	return was_there;
+	tm_lock_acquire(&domain->xen->lock);
+	hand_over_totals(domain);
+	tm_lock_release(&domain->xen->lock);
 }
 
 void tmem_xen_domain_end(struct tmem_xen_domain *domain)

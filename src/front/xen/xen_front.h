@@ -76,6 +76,17 @@ struct tm_xen_shared {
 	size_t sharer_count;
 };
 
+/* What is counted of all domains together. Each domain counts its own, so that
+ * guests do not wait for each other's cache lines; what those had that are gone
+ * is kept in xen.gone. */
+enum tm_xen_total {
+	TM_XEN_OPS,
+	TM_XEN_OPS_FAILED,
+	TM_XEN_COPIES_FAILED,
+	TM_XEN_EPHEMERAL_PUTS,
+	TM_XEN_TOTALS
+};
+
 struct tmem_xen_domain {
 	/* set at creation, then constant */
 	struct tmem_xen *xen;
@@ -102,6 +113,7 @@ struct tmem_xen_domain {
 	struct tm_xen_pool pools[TMEM_XEN_POOLS_MAX];
 
 	/* racy statistics */
+	_Atomic uint64_t totals[TM_XEN_TOTALS];
 	_Atomic uint64_t ephemeral_gets;
 	_Atomic uint64_t persistent_puts;
 	_Atomic uint64_t persistent_gets;
@@ -125,11 +137,9 @@ struct tmem_xen {
 	struct tm_xen_shared shared[TMEM_XEN_SHARED_POOLS_MAX]
 		TM_GUARDED_BY(lock);
 
+	uint64_t gone[TM_XEN_TOTALS] TM_GUARDED_BY(lock);
+
 	/* racy statistics */
-	_Atomic uint64_t ops;
-	_Atomic uint64_t ops_failed;
-	_Atomic uint64_t copies_failed;
-	_Atomic uint64_t ephemeral_puts;
 	_Atomic uint64_t ephemeral_max;
 	_Atomic uint64_t objects_max;
 	_Atomic uint64_t pages_max;

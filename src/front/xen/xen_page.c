@@ -77,7 +77,7 @@ static int copy_in(struct tm_xen_call *call, void *page)
 	if (memory &&
 	    !tm_guest_memory_read_page(memory, call->op.u.gen.cmfn, page))
 		return 0;
-	tm_xen_count(&call->domain->xen->copies_failed);
+	tm_xen_count(&call->domain->totals[TM_XEN_COPIES_FAILED]);
 	return -EFAULT;
 }
 
@@ -88,7 +88,7 @@ static int copy_out(struct tm_xen_call *call, const void *page)
 	if (memory &&
 	    !tm_guest_memory_write_page(memory, call->op.u.gen.cmfn, page))
 		return 0;
-	tm_xen_count(&call->domain->xen->copies_failed);
+	tm_xen_count(&call->domain->totals[TM_XEN_COPIES_FAILED]);
 	return -EFAULT;
 }
 
@@ -133,7 +133,7 @@ static int put_stored(struct tm_xen_call *call, int result)
 	if (result == TMEM_PUT_REPLACED)
 		count(call, TM_XEN_DUPLICATES_REPLACED);
 	else if (!is_persistent(call))
-		tm_xen_count(&domain->xen->ephemeral_puts);
+		tm_xen_count(&domain->totals[TM_XEN_EPHEMERAL_PUTS]);
 	note_pages(call, atomic_load_explicit(
 				 &domain->pools[slot_of(call)]
 					  .counts[TM_XEN_PUTS_GOOD],
