@@ -239,8 +239,8 @@ static void disks_changed(void *opaque)
 	tm_daemon_kick(opaque);
 }
 
-static int add_disk(struct tm_daemon *daemon,
-		    const struct tm_config_disk *config)
+static void add_disk(struct tm_daemon *daemon,
+		     const struct tm_config_disk *config)
 {
 	char error[TM_CONFIG_ERROR_SIZE];
 	int err = tm_disks_add(daemon->disks, config,
@@ -248,11 +248,14 @@ static int add_disk(struct tm_daemon *daemon,
 			       error, sizeof(error));
 
 	if (err)
-		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
-	return err;
+		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
+			      "%s; this disk is not served, the others are; "
+			      "`tmem disk add` when it is mended",
+			      error);
 }
 
-/* What the configuration has, and what a predecessor had besides. */
+/* What the configuration has, and what a predecessor had besides. A disk that
+ * cannot be had is no reason to leave all other guests without theirs. */
 static int open_disks(struct tm_daemon *daemon)
 {
 	const struct tm_disks_host host = {
@@ -266,14 +269,13 @@ static int open_disks(struct tm_daemon *daemon)
 
 	if (err)
 		return fail(daemon, "disks", err);
-	for (const struct tm_config_disk *d = daemon->config->disks;
-	     d && !err; d = d->next)
-		err = add_disk(daemon, d);
-	if (!err)
-		tm_takeover_import_disks(daemon);
+	for (const struct tm_config_disk *d = daemon->config->disks; d;
+	     d = d->next)
+		add_disk(daemon, d);
+	tm_takeover_import_disks(daemon);
 	/* Whose disk is not served any more is not to wait for it. */
 	tm_takeover_forget(daemon);
-	return err;
+	return 0;
 }
 
 static void add_new_disks(struct tm_daemon *daemon,
@@ -419,6 +421,7 @@ void tm_engine_close(struct tm_daemon *daemon)
 	daemon->disks = NULL;
 	tm_ring_server_close(daemon->ring);
 	daemon->ring = NULL;
+	tm_sockets_take_back(daemon->sockets);
 	tm_limit_end(daemon);
 	tm_registry_close(daemon->registry);
 	daemon->registry = NULL;

@@ -53,6 +53,10 @@ struct entry {
 	uint32_t references;
 	bool is_dropped;
 	bool is_to_end; /* its client, with it */
+	/* Why the disk says that it cannot be opened. The opener's. */
+	_Atomic bool is_opening;
+	pthread_t opener;
+	char said[256];
 };
 
 struct tm_disks {
@@ -134,13 +138,36 @@ static int attach(struct entry *entry, const struct tm_complaint *complaint)
 		return complain(complaint, err,
 				"disk %s: somebody is attached as that client",
 				settings->name);
-	if (err)
-		return complain(complaint, err, "disk %s: no client: %s",
-				settings->name, strerror(-err));
-	err = apply_limits(settings, entry->member->client, complaint);
-	if (err)
-		tm_registry_detach(registry, entry->member);
-	return err;
+	return err ? complain(complaint, err, "disk %s: no client: %s",
+			      settings->name, strerror(-err))
+		   : 0;
+}
+
+static void hear(void *opaque, enum tmem_log_level level, const char *text)
+{
+	struct entry *entry = opaque;
+	const struct tm_disks_host *host = &entry->disks->host;
+
+	if (level == TMEM_LOG_ERROR && atomic_load(&entry->is_opening) &&
+	    pthread_equal(entry->opener, pthread_self())) {
+		text += strncmp(text, "disk: ", 6) ? 0 : 6;
+		snprintf(entry->said, sizeof(entry->said), "%s", text);
+	} else if (host->log) {
+		host->log(host->opaque, level, text);
+	}
+}
+
+/* The disk's own sentence, if it had one, says more than an error's number. */
+static int refuse(struct entry *entry, int err,
+		  const struct tm_complaint *complaint)
+{
+	const char *name = entry->config.client.name;
+
+	if (*entry->said)
+		return complain(complaint, err, "disk %s: %s", name,
+				entry->said);
+	return complain(complaint, err, "disk %s: cannot be opened: %s", name,
+			strerror(-err));
 }
 
 static int open_disk(struct entry *entry, const struct tm_complaint *complaint)
@@ -154,14 +181,16 @@ static int open_disk(struct entry *entry, const struct tm_complaint *complaint)
 		.image = config->is_cache ? config->image : NULL,
 		.share = *config->share ? config->share : NULL,
 		.is_readonly = config->is_readonly,
-		.log = entry->disks->host.log,
-		.log_opaque = entry->disks->host.opaque,
+		.log = hear,
+		.log_opaque = entry,
 	};
-	int err = tm_disk_open(&how, &entry->disk);
+	int err;
 
-	return err ? complain(complaint, err, "disk %s: cannot be opened: %s",
-			      config->client.name, strerror(-err))
-		   : 0;
+	entry->opener = pthread_self();
+	atomic_store(&entry->is_opening, true);
+	err = tm_disk_open(&how, &entry->disk);
+	atomic_store(&entry->is_opening, false);
+	return err ? refuse(entry, err, complaint) : 0;
 }
 
 /* Swap has blocks of a page, which is what it is stored by; an image's tables
@@ -222,14 +251,28 @@ static void free_entry(struct entry *entry)
 	free(entry);
 }
 
+static bool is_client(struct tm_registry *registry, const char *name)
+{
+	struct tm_member *member = tm_registry_find(registry, name);
+
+	if (member)
+		tm_registry_release(registry, member);
+	return member;
+}
+
 static int open_entry(struct entry *entry, struct tm_vhost_given *given,
 		      const struct tm_complaint *complaint)
 {
 	struct tm_registry *registry = entry->disks->host.registry;
+	bool was_there = is_client(registry, entry->config.client.name);
 	int err = attach(entry, complaint);
 
 	if (err)
 		return err;
+	err = apply_limits(&entry->config.client, entry->member->client,
+			   complaint);
+	if (err)
+		goto out_detach;
 	err = open_disk(entry, complaint);
 	if (err)
 		goto out_detach;
@@ -241,6 +284,9 @@ static int open_entry(struct entry *entry, struct tm_vhost_given *given,
 out_close:
 	tm_disk_close(entry->disk);
 out_detach:
+	/* A client that came for this disk has nothing yet. */
+	if (!was_there)
+		tm_registry_destroy(registry, entry->member);
 	tm_registry_detach(registry, entry->member);
 	return err;
 }

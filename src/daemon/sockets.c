@@ -8,6 +8,10 @@
  * PATH.lock, that whoever serves it holds locked. The lock ends with its
  * holder, however that ends; so who gets it may take the socket away.
  *
+ * Other programs hold no such lock, but they answer: a socket that does is left
+ * alone. And within the daemon each is given out once: two disks at one socket
+ * would each get some of the guests.
+ *
  * A socket is made with the mode 0600 from the first moment, whatever the
  * umask, and only then given to its owner. What is at the path and is no socket
  * is left alone. The lock's file is never unlinked: somebody may just be opening
@@ -24,6 +28,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +48,16 @@
 
 #define BACKLOG 128
 #define PATH_SIZE 128
+/* A daemon that was killed lets go of its lock shortly before its sockets. */
+#define ANSWERS_TRIES 20
+#define ANSWERS_PAUSE_MS 10
 
 struct held {
 	struct held *next;
 	char path[PATH_SIZE];
 	int fd;
 	int lock_fd;
+	bool is_taken;	/* by who serves it */
 };
 
 struct tm_sockets {
@@ -248,6 +257,37 @@ static int take_lock(const char *path, const struct complaint *complaint)
 
 /* --- making ------------------------------------------------------------------------------ */
 
+/* Is there somebody behind a socket's file? Of whatever type: only where nobody
+ * is, the connection is refused. */
+static bool answers(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool is_refused;
+
+	if (fd < 0 || strlen(path) >= sizeof(address.sun_path)) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	strcpy(address.sun_path, path);
+	is_refused =
+		connect(fd, (struct sockaddr *)&address, sizeof(address)) &&
+		(errno == ECONNREFUSED || errno == ENOENT);
+	close(fd);
+	return !is_refused;
+}
+
+static bool keeps_answering(const char *path)
+{
+	for (int i = 0; i < ANSWERS_TRIES; i++) {
+		if (!answers(path))
+			return false;
+		poll(NULL, 0, ANSWERS_PAUSE_MS);
+	}
+	return true;
+}
+
 /* The lock is held: nobody of ours serves what is there. */
 static int clear_path(const char *path, const struct complaint *complaint)
 {
@@ -260,6 +300,11 @@ static int clear_path(const char *path, const struct complaint *complaint)
 	if (!S_ISSOCK(status.st_mode))
 		return complain(complaint, -EEXIST,
 				"%s is there and is no socket; move it away or "
+				"name another path",
+				path);
+	if (keeps_answering(path))
+		return complain(complaint, -EADDRINUSE,
+				"another program listens at %s; stop it, or "
 				"name another path",
 				path);
 	if (unlink(path))
@@ -398,15 +443,23 @@ static int get_locked(struct tm_sockets *sockets,
 		      const struct complaint *complaint)
 {
 	struct held *held = find(sockets, how->path);
-	int err = held ? 0 : make(sockets, how, complaint, &held);
-	int fd;
+	int err = 0, fd;
 
+	if (held && held->is_taken)
+		err = complain(complaint, -EADDRINUSE,
+			       "%s is served by this daemon already; name "
+			       "another path",
+			       how->path);
+	else if (!held)
+		err = make(sockets, how, complaint, &held);
 	if (err)
 		return err;
 	fd = fcntl(held->fd, F_DUPFD_CLOEXEC, 0);
-	return fd >= 0 ? fd :
-			 complain(complaint, -errno, "%s: %s", how->path,
-				  strerror(errno));
+	if (fd < 0)
+		return complain(complaint, -errno, "%s: %s", how->path,
+				strerror(errno));
+	held->is_taken = true;
+	return fd;
 }
 
 int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
@@ -445,6 +498,14 @@ bool tm_sockets_info(const struct tm_sockets *sockets, size_t n,
 			.lock_fd = held->lock_fd,
 		};
 	return held;
+}
+
+void tm_sockets_take_back(struct tm_sockets *sockets)
+{
+	tm_lock_acquire(&sockets->lock);
+	for (struct held *h = sockets->first; h; h = h->next)
+		h->is_taken = false;
+	tm_lock_release(&sockets->lock);
 }
 
 static void end(struct held *held, bool is_handed_on)

@@ -37,10 +37,12 @@ void tm_sockets_close(struct tm_sockets *sockets, bool is_handed_on);
 
 /*
  * A descriptor of the listening socket at how->path, which is made if it is not
- * held yet; the caller closes it, and the socket goes on listening.
+ * held yet; the caller closes it, and the socket goes on listening. Once: until
+ * it is dropped or taken back nobody else gets it.
  *
  * Return: the descriptor; or a negative errno after one sentence in @error.
- * -EBUSY: another daemon serves it.
+ * -EBUSY: another daemon serves it; -EADDRINUSE: another program does, or
+ * somebody in this daemon.
  */
 int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
 		   char *error, size_t error_size);
@@ -52,6 +54,8 @@ bool tm_sockets_info(const struct tm_sockets *sockets, size_t n,
 		     struct tm_socket_info *info);
 /* Is its directory closed to everybody but its owner? */
 bool tm_sockets_is_private(const char *path);
+/* Those who were given sockets have gone; the sockets go on listening. */
+void tm_sockets_take_back(struct tm_sockets *sockets);
 /* No longer listens there. */
 void tm_sockets_drop(struct tm_sockets *sockets, const char *path);
 
