@@ -12,6 +12,7 @@
  */
 #include <config.h>
 
+#include "config.h"
 #include "control_request.h"
 #include "keep_modules.h"
 
@@ -30,19 +31,24 @@ static _Noreturn void fail(const char *what)
 	abort();
 }
 
+/* Names are as in an old arena: the daemon itself would not give all of them. */
 static void add_client(struct tm_control *control, const char *name)
 {
 	struct tmem_oid oid = { { 1, 2, 3 } };
 	char page[TMEM_PAGE_SIZE] = "page";
-	struct tm_member *member;
+	struct tmem_client_config config;
+	struct tmem_client *client;
 
-	MUST(tm_registry_attach(control->host.registry, name, 1, 1, &member) >=
-	     0);
-	MUST(tmem_pool_create(member->client, TMEM_POOL_PERSISTENT, NULL) >= 0);
-	tmem_put(member->client, 0, &oid, 0, page, 0);
+	tmem_client_config_init(&config);
+	config.name = name;
+	MUST(tmem_client_attach(control->host.store, &config, &client) >= 0);
+	MUST(tmem_pool_create(client, TMEM_POOL_PERSISTENT, NULL) >= 0);
+	tmem_put(client, 0, &oid, 0, page, 0);
+	MUST(!tm_registry_adopt(control->host.registry, client));
 }
 
-static void open_control(struct tm_control *control)
+static void open_control(struct tm_control *control,
+			 const struct tm_daemon_config *settings)
 {
 	struct tmem_store_config config;
 	struct tmem_xen_config xen;
@@ -52,11 +58,12 @@ static void open_control(struct tm_control *control)
 	config.memory_max_bytes = UINT64_C(16) << 20;
 	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS;
 	tm_lock_init(&control->set_lock, TM_RANK_SET);
+	tm_lock_init(&control->saves_lock, TM_RANK_SAVES);
 	MUST(!tmem_store_open(&config, &control->host.store));
 	tmem_xen_config_init(&xen);
 	xen.store = control->host.store;
 	MUST(!tmem_xen_open(&xen, &control->host.xen));
-	MUST(!tm_registry_open(control->host.store, control->host.xen, NULL,
+	MUST(!tm_registry_open(control->host.store, control->host.xen, settings,
 			       &control->host.registry));
 }
 
@@ -130,11 +137,15 @@ static void ask(struct tm_control *control, const struct tm_route *routes,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct tm_control control = { 0 };
+	struct tm_daemon_config *settings;
+	char error[TM_CONFIG_ERROR_SIZE];
 	struct tm_member *member;
 
 	keep_modules();
-	open_control(&control);
+	MUST(!tm_config_parse("", 0, &settings, error, sizeof(error)));
+	open_control(&control, settings);
 	add_client(&control, "web");
+	MUST(!tm_registry_attach(control.host.registry, "web", 1, 1, &member));
 	add_client(&control, "a/b\xff\"\\");
 	ask(&control, tm_metrics_routes, data, size);
 	member = tm_registry_find(control.host.registry, "web");
@@ -145,5 +156,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ask(&control, tm_control_routes, (const uint8_t *)"GET /metrics", 12);
 	MUST(!tmem_store_check(control.host.store));
 	close_control(&control);
+	tm_config_free(settings);
 	return 0;
 }

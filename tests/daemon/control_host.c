@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Something to control: a store with clients that have put pages, and the
- * control socket of the daemon in front of it, without the daemon.
+ * daemon's registry and control socket in front of it, without the daemon.
  *
  *	control_host SOCKET [--metrics SOCKET] [--busy] [--pages N]
  *		[--memory SIZE] NAME...
  *
  * Each NAME is a client: "web" one with an ephemeral and a persistent pool and
- * N pages (default 100) in each. --busy: a thread puts, gets and flushes pages
+ * N pages (default 100) in each. One whose name the daemon gives to nobody is
+ * there all the same, as it can be in an old arena. --busy: a thread puts, gets and flushes pages
  * of the first client all the time. Prints "ready", and ends cleanly when its
  * standard input does.
  */
@@ -24,6 +25,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "control.h"
 #include "registry.h"
 
@@ -40,6 +42,7 @@ struct host {
 	uint64_t memory_bytes;
 	struct tmem_store *store;
 	struct tmem_xen *xen;
+	struct tm_daemon_config *config;
 	struct tm_registry *registry;
 	struct tm_control *control;
 	struct tmem_client *first;
@@ -74,14 +77,44 @@ static void make_page(char *page, uint32_t seed)
 	}
 }
 
+/* Who was attached here lets go; but the busy thread goes on with its client. */
+static void drop(void *opaque, struct tm_member *member)
+{
+	struct host *host = opaque;
+
+	if (member->is_attached &&
+	    !(host->is_busy && member->client == host->first))
+		tm_registry_detach(host->registry, member);
+}
+
+static int adopt(struct host *host, const char *name, struct tm_member **member)
+{
+	struct tmem_client_config config;
+	struct tmem_client *client;
+	int err;
+
+	tmem_client_config_init(&config);
+	config.name = name;
+	err = tmem_client_attach(host->store, &config, &client);
+	if (err >= 0)
+		err = tm_registry_adopt(host->registry, client);
+	if (!err)
+		*member = tm_registry_find(host->registry, name);
+	return err;
+}
+
 static void add_client(struct host *host, const char *name)
 {
 	struct tmem_oid oid = { { 1, 2, 3 } };
 	struct tm_member *member;
 	char page[TMEM_PAGE_SIZE];
-	int err = tm_registry_attach(host->registry, name, getpid(), getuid(),
-				     &member);
+	int err;
 
+	if (tm_config_is_name(name))
+		err = tm_registry_attach(host->registry, name, getpid(),
+					 getuid(), &member);
+	else
+		err = adopt(host, name, &member);
 	if (err < 0)
 		die(name, err);
 	if (!host->first) {
@@ -100,6 +133,8 @@ static void add_client(struct host *host, const char *name)
 			tmem_put(member->client, id, &oid, i, page, 0);
 		}
 	}
+	if (!member->is_attached)
+		tm_registry_release(host->registry, member);
 }
 
 static void *keep_busy(void *opaque)
@@ -153,6 +188,9 @@ static int parse(struct host *host, int argc, char **argv)
 
 static void open_all(struct host *host)
 {
+	const struct tm_registry_host told = { .opaque = host, .drop = drop };
+	static const char settings[] = "[daemon]\nuser-cap = 0\n";
+	char error[TM_CONFIG_ERROR_SIZE];
 	struct tmem_store_config config;
 	struct tmem_xen_config xen;
 	int err;
@@ -170,9 +208,14 @@ static void open_all(struct host *host)
 	err = tmem_xen_open(&xen, &host->xen);
 	if (err)
 		die("xen", err);
-	err = tm_registry_open(host->store, host->xen, NULL, &host->registry);
+	if (tm_config_parse(settings, strlen(settings), &host->config, error,
+			    sizeof(error)))
+		die(error, -EINVAL);
+	err = tm_registry_open(host->store, host->xen, host->config,
+			       &host->registry);
 	if (err)
 		die("registry", err);
+	tm_registry_set_host(host->registry, &told);
 }
 
 static void serve(struct host *host)
@@ -221,6 +264,7 @@ int main(int argc, char **argv)
 		pthread_join(host.busy_thread, NULL);
 	tm_control_close(host.control);
 	tm_registry_close(host.registry);
+	tm_config_free(host.config);
 	tmem_xen_close(host.xen);
 	tmem_store_close(host.store);
 	return 0;
