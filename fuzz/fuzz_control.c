@@ -44,7 +44,7 @@ static void add_client(struct tm_control *control, const char *name)
 	MUST(tmem_client_attach(control->host.store, &config, &client) >= 0);
 	MUST(tmem_pool_create(client, TMEM_POOL_PERSISTENT, NULL) >= 0);
 	tmem_put(client, 0, &oid, 0, page, 0);
-	MUST(!tm_registry_adopt(control->host.registry, client));
+	MUST(!tm_registry_adopt(control->host.registry, client, NULL));
 }
 
 static void open_control(struct tm_control *control,
@@ -57,7 +57,6 @@ static void open_control(struct tm_control *control,
 	config.memory_bytes = UINT64_C(8) << 20;
 	config.memory_max_bytes = UINT64_C(16) << 20;
 	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS;
-	tm_lock_init(&control->set_lock, TM_RANK_SET);
 	tm_lock_init(&control->saves_lock, TM_RANK_SAVES);
 	MUST(!tmem_store_open(&config, &control->host.store));
 	tmem_xen_config_init(&xen);

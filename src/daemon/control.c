@@ -16,7 +16,6 @@ int tm_control_open(const struct tm_control_host *host, int listen_fd,
 	if (!control)
 		return -ENOMEM;
 	control->host = *host;
-	tm_lock_init(&control->set_lock, TM_RANK_SET);
 	tm_lock_init(&control->saves_lock, TM_RANK_SAVES);
 	err = tm_control_server_open(control, tm_control_routes, listen_fd,
 				     true, &control->server);

@@ -76,8 +76,6 @@ struct tm_control {
 	/* set at creation, then constant */
 	struct tm_control_host host;
 	struct tm_control_server *server;
-	/* One change at a time: limits are read, changed and written back. */
-	struct tm_lock set_lock;
 	/* Live saves, guarded by saves_lock; see control_stream.c. */
 	struct tm_lock saves_lock;
 	struct tm_live_save *saves;

@@ -4,14 +4,15 @@
  * each row. doc/control.md says the same for those who ask.
  *
  * A change is all or nothing for each client: the limits are read, changed and
- * written back under one lock, so that two operators cannot undo each other,
- * and what was not named stays as it was (xl's read-modify-write with -a, which
- * gave every client the first one's settings, is what this must not do).
+ * written back under one lock, so that neither two operators nor an operator
+ * and a reload of the configuration can undo each other, and what was not named
+ * stays as it was (xl's read-modify-write with -a, which gave every client the
+ * first one's settings, is what this must not do).
  * "all" in place of a client goes through them one by one; those that could
  * not be changed are counted in the error.
  *
- * Locks: control.set_lock, held around changes of limits; never while a peer
- * is waited for.
+ * Locks: the registry's lock of settings, held around changes; never while a
+ * peer is waited for.
  */
 #include <config.h>
 
@@ -242,10 +243,11 @@ static int apply_settings(struct tm_request *request, struct tm_member *member,
 			  const void *how, char *why)
 {
 	const struct settings *settings = how;
+	struct tm_registry *registry = request->control->host.registry;
 	struct tmem_client_config before, after;
 	int err;
 
-	tm_lock_acquire(&request->control->set_lock);
+	tm_registry_lock_settings(registry);
 	current_limits(member->client, &before);
 	after = before;
 	if (settings->has_weight)
@@ -268,7 +270,7 @@ static int apply_settings(struct tm_request *request, struct tm_member *member,
 		if (err)
 			tmem_client_set(member->client, &before);
 	}
-	tm_lock_release(&request->control->set_lock);
+	tm_registry_unlock_settings(registry);
 	return err;
 }
 
@@ -366,11 +368,13 @@ struct authorisation {
 static int authorise(struct tm_request *request, struct tm_member *member,
 		     const void *how, char *why)
 {
+	struct tm_registry *registry = request->control->host.registry;
 	const struct authorisation *a = how;
-	int err = tmem_client_set_shared_auth(member->client, &a->uuid,
-					      a->allowed);
+	int err;
 
-	(void)request;
+	tm_registry_lock_settings(registry);
+	err = tmem_client_set_shared_auth(member->client, &a->uuid, a->allowed);
+	tm_registry_unlock_settings(registry);
 	if (err == -ENOSPC)
 		snprintf(why, WHY_SIZE,
 			 "it is authorised for 16 shared pools already");
@@ -522,6 +526,7 @@ static void apply_to_store(struct tm_request *request, const char *memory,
 static void handle_store_set(struct tm_request *request)
 {
 	static const char *const known[] = { "memory", "codec", "allocator" };
+	struct tm_registry *registry = request->control->host.registry;
 	const char *codec = NULL, *allocator = NULL;
 	char memory[128];
 	int has_memory;
@@ -536,9 +541,9 @@ static void handle_store_set(struct tm_request *request)
 				"nothing to set: memory, codec or allocator");
 		return;
 	}
-	tm_lock_acquire(&request->control->set_lock);
+	tm_registry_lock_settings(registry);
 	apply_to_store(request, has_memory ? memory : NULL, codec, allocator);
-	tm_lock_release(&request->control->set_lock);
+	tm_registry_unlock_settings(registry);
 }
 
 static void handle_freeable(struct tm_request *request)

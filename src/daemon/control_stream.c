@@ -34,6 +34,7 @@
 #include <tmem/save.h>
 
 #include "clock.h"
+#include "config.h"
 #include "control_request.h"
 
 #define POLL_MS 10
@@ -374,6 +375,8 @@ void tm_stream_cancel(struct tm_request *request)
 struct arrival {
 	struct tm_control *control;
 	struct tmem_restore *restore;
+	/* What the configuration said when it began. */
+	struct tm_config_client settings;
 };
 
 static unsigned status_of(int err)
@@ -439,7 +442,8 @@ static void finish_restore(void *opaque, struct tm_request *request)
 	}
 	/* Afterwards it may be destroyed at any time. */
 	answer_restored(request, arrival, client);
-	err = tm_registry_adopt(arrival->control->host.registry, client);
+	err = tm_registry_adopt(arrival->control->host.registry, client,
+				&arrival->settings);
 	if (err) {
 		tmem_client_destroy(client);
 		tm_answer_error(request, status_of(err),
@@ -472,7 +476,7 @@ static int prepare(void *opaque, struct tmem_client *client)
 	if (err)
 		return err;
 	return tm_registry_prepare(arrival->control->host.registry, info.name,
-				   client);
+				   client, &arrival->settings);
 }
 
 void tm_stream_restore(struct tm_request *request)

@@ -558,6 +558,27 @@ static void listen_for_new(struct tm_daemon *daemon,
 			listen_for(daemon, c->socket, c);
 }
 
+/* Reservations that shrink may be what a smaller limit needs, and a larger
+ * limit what those need that grow: whichever of the two can go first, does. */
+static void reload_limits(struct tm_daemon *daemon,
+			  const struct tm_daemon_config *before)
+{
+	const struct tm_config_memory *memory = &daemon->config->memory;
+	char error[TM_CONFIG_ERROR_SIZE];
+	int err = 0;
+
+	tm_registry_lock_settings(daemon->registry);
+	if (!are_equal_memory(&before->memory, memory))
+		err = tm_limit_apply(daemon, memory, error, sizeof(error));
+	tm_registry_reload(daemon->registry, daemon->config);
+	if (err)
+		err = tm_limit_apply(daemon, memory, error, sizeof(error));
+	tm_registry_unlock_settings(daemon->registry);
+	if (err)
+		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
+			      "the memory limit stays: %s", error);
+}
+
 static void reload(struct tm_daemon *daemon)
 {
 	struct tm_daemon_config *before = daemon->config, *now;
@@ -574,11 +595,7 @@ static void reload(struct tm_daemon *daemon)
 	warn_of_fixed(daemon, now);
 	daemon->config = now;
 	tm_daemon_log_set_level(daemon->log, now->log_level);
-	tm_registry_reload(daemon->registry, now);
-	if (!are_equal_memory(&before->memory, &now->memory) &&
-	    tm_limit_apply(daemon, &now->memory, error, sizeof(error)))
-		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
-			      "the memory limit stays: %s", error);
+	reload_limits(daemon, before);
 	listen_for_new(daemon, before);
 	add_new_disks(daemon, before);
 	tm_config_free(before);

@@ -101,9 +101,9 @@ say(const struct tm_disks *disks, enum tmem_log_level level, const char *format,
 
 /* --- one disk ------------------------------------------------------------ */
 
-static int apply_limits(const struct tm_config_client *settings,
-			struct tmem_client *client,
-			const struct tm_complaint *complaint)
+static int apply_limits_locked(const struct tm_config_client *settings,
+			       struct tmem_client *client,
+			       const struct tm_complaint *complaint)
 {
 	struct tmem_client_config limits;
 	int err;
@@ -125,6 +125,21 @@ static int apply_limits(const struct tm_config_client *settings,
 			      "disk %s: its codec \"%s\" cannot be used: %s",
 			      settings->name, settings->codec, strerror(-err))
 		   : 0;
+}
+
+/* What the disk was described with, and no reload changes. */
+static int apply_limits(struct entry *entry,
+			const struct tm_complaint *complaint)
+{
+	struct tm_registry *registry = entry->disks->host.registry;
+	int err;
+
+	tm_registry_lock_settings(registry);
+	err = apply_limits_locked(&entry->config.client, entry->member->client,
+				  complaint);
+	tm_registry_keep_settings(registry, entry->member);
+	tm_registry_unlock_settings(registry);
+	return err;
 }
 
 static int attach(struct entry *entry, const struct tm_complaint *complaint)
@@ -269,8 +284,7 @@ static int open_entry(struct entry *entry, struct tm_vhost_given *given,
 
 	if (err)
 		return err;
-	err = apply_limits(&entry->config.client, entry->member->client,
-			   complaint);
+	err = apply_limits(entry, complaint);
 	if (err)
 		goto out_detach;
 	err = open_disk(entry, complaint);

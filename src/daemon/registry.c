@@ -37,6 +37,8 @@ struct tm_registry {
 	struct tm_member **members;
 	size_t count;
 	size_t room;
+	/* held around changes of settings; guards none of these fields */
+	struct tm_lock settings_lock;
 };
 
 __attribute__((format(printf, 3, 4))) static void
@@ -72,21 +74,26 @@ static void limits_of(const struct tm_config_client *settings,
 	limits->cap_bytes = settings->cap_bytes;
 }
 
+/* NULL: nothing is said of it. */
+static const char *codec_of(const struct tm_config_client *settings)
+{
+	if (!settings->compress)
+		return "none";
+	return *settings->codec ? settings->codec : NULL;
+}
+
 /* What the arena does not keep. */
 static void apply_to_client(const struct tm_registry *registry,
 			    const char *name, struct tmem_client *client,
 			    const struct tm_config_client *settings)
 {
-	int err = 0;
+	const char *codec = codec_of(settings);
+	int err = codec ? tmem_client_set_codec(client, codec) : 0;
 
-	if (!settings->compress)
-		err = tmem_client_set_compress(client, false);
-	else if (*settings->codec)
-		err = tmem_client_set_codec(client, settings->codec);
 	if (err)
 		say(registry, TMEM_LOG_ERROR,
 		    "client %s: its codec \"%s\" cannot be used: %s", name,
-		    settings->codec, strerror(-err));
+		    codec, strerror(-err));
 	for (size_t i = 0; i < settings->uuid_count; i++)
 		tmem_client_set_shared_auth(client, &settings->uuids[i], true);
 }
@@ -96,6 +103,29 @@ static void apply_settings(const struct tm_registry *registry,
 			   const struct tm_config_client *settings)
 {
 	apply_to_client(registry, member->name, member->client, settings);
+}
+
+static bool has_uuid(const struct tm_config_client *settings,
+		     const struct tmem_uuid *uuid)
+{
+	for (size_t i = 0; i < settings->uuid_count; i++)
+		if (!memcmp(&settings->uuids[i], uuid, sizeof(*uuid)))
+			return true;
+	return false;
+}
+
+/* What @before said and @now does not. Pools that both allow are allowed all
+ * the time. */
+static void withdraw(struct tmem_client *client,
+		     const struct tm_config_client *before,
+		     const struct tm_config_client *now)
+{
+	if (codec_of(before) && !codec_of(now))
+		tmem_client_set_codec(client, NULL);
+	for (size_t i = 0; i < before->uuid_count; i++)
+		if (!has_uuid(now, &before->uuids[i]))
+			tmem_client_set_shared_auth(client, &before->uuids[i],
+						    false);
 }
 
 static bool are_equal(const struct tm_config_client *a,
@@ -308,6 +338,7 @@ int tm_registry_open(struct tmem_store *store, struct tmem_xen *xen,
 	registry->xen = xen;
 	registry->config = config;
 	tm_lock_init(&registry->lock, TM_RANK_REGISTRY);
+	tm_lock_init(&registry->settings_lock, TM_RANK_SET);
 	*out = registry;
 	return 0;
 }
@@ -329,6 +360,7 @@ void tm_registry_close(struct tm_registry *registry)
 		return;
 	for (size_t i = 0; i < registry->count; i++)
 		end_member(registry->members[i]);
+	tm_lock_destroy(&registry->settings_lock);
 	tm_lock_destroy(&registry->lock);
 	free(registry->members);
 	free(registry);
@@ -340,6 +372,64 @@ void tm_registry_set_host(struct tm_registry *registry,
 	registry->host = *host;
 }
 
+/* The caller keeps this up to its unlocking, which clang cannot follow. */
+void tm_registry_lock_settings(struct tm_registry *registry)
+	TM_NO_THREAD_SAFETY_ANALYSIS
+{
+	tm_lock_acquire(&registry->settings_lock);
+}
+
+void tm_registry_unlock_settings(struct tm_registry *registry)
+	TM_NO_THREAD_SAFETY_ANALYSIS
+{
+	tm_lock_release(&registry->settings_lock);
+}
+
+void tm_registry_keep_settings(struct tm_registry *registry,
+			       struct tm_member *member)
+{
+	tm_lock_acquire(&registry->lock);
+	member->keeps_settings = true;
+	tm_lock_release(&registry->lock);
+}
+
+/* --- reloading ------------------------------------------------------------ */
+
+static void reload_linger(struct tm_registry *registry,
+			  const struct tm_daemon_config *before)
+{
+	tm_lock_acquire(&registry->lock);
+	for (size_t i = 0; i < registry->count; i++) {
+		struct tm_member *member = registry->members[i];
+		const char *name = member->name;
+
+		if (tm_config_client(before, name)->linger_ns !=
+		    tm_config_client(registry->config, name)->linger_ns)
+			set_linger(registry, member);
+	}
+	tm_lock_release(&registry->lock);
+}
+
+static bool keeps_settings(struct tm_registry *registry,
+			   const struct tm_member *member)
+{
+	bool keeps;
+
+	tm_lock_acquire(&registry->lock);
+	keeps = member->keeps_settings;
+	tm_lock_release(&registry->lock);
+	return keeps;
+}
+
+static bool is_raised(const struct tm_member *member,
+		      const struct tm_config_client *now)
+{
+	struct tmem_client_info info = { .struct_size = sizeof(info) };
+
+	tmem_client_get_info(member->client, &info);
+	return now->reservation_bytes > info.reservation_bytes;
+}
+
 static void reload_member(struct tm_registry *registry,
 			  struct tm_member *member,
 			  const struct tm_config_client *before,
@@ -348,13 +438,6 @@ static void reload_member(struct tm_registry *registry,
 	struct tmem_client_config limits;
 	int err;
 
-	if (before->linger_ns != now->linger_ns) {
-		tm_lock_acquire(&registry->lock);
-		set_linger(registry, member);
-		tm_lock_release(&registry->lock);
-	}
-	if (are_equal(before, now))
-		return;
 	limits_of(now, &limits);
 	err = tmem_client_set(member->client, &limits);
 	if (err)
@@ -362,12 +445,33 @@ static void reload_member(struct tm_registry *registry,
 		    "client %s: keeps its limits: the new ones do not fit the "
 		    "store (%s)",
 		    member->name, strerror(-err));
-	if (now->compress && (!before->compress || !*now->codec))
+	withdraw(member->client, before, now);
+	/* An operator may have chosen one meanwhile. */
+	if (!codec_of(now))
 		tmem_client_set_codec(member->client, NULL);
-	for (size_t i = 0; i < before->uuid_count; i++)
-		tmem_client_set_shared_auth(member->client, &before->uuids[i],
-					    false);
 	apply_settings(registry, member, now);
+}
+
+/* Those whose reservation rises, or the others. */
+static void reload_members(struct tm_registry *registry,
+			   const struct tm_daemon_config *before,
+			   const struct tm_daemon_config *now, bool raises)
+{
+	struct tm_member *member;
+	uint32_t number = 0;
+
+	while ((member = tm_registry_next(registry, number))) {
+		const struct tm_config_client *a =
+			tm_config_client(before, member->name);
+		const struct tm_config_client *b =
+			tm_config_client(now, member->name);
+
+		number = member->number;
+		if (!are_equal(a, b) && is_raised(member, b) == raises &&
+		    !keeps_settings(registry, member))
+			reload_member(registry, member, a, b);
+		tm_registry_release(registry, member);
+	}
 }
 
 void tm_registry_reload(struct tm_registry *registry,
@@ -375,20 +479,14 @@ void tm_registry_reload(struct tm_registry *registry,
 {
 	const struct tm_daemon_config *before;
 
-	struct tm_member *member;
-	uint32_t number = 0;
-
 	tm_lock_acquire(&registry->lock);
 	before = registry->config;
 	registry->config = config;
 	tm_lock_release(&registry->lock);
-	while ((member = tm_registry_next(registry, number))) {
-		number = member->number;
-		reload_member(registry, member,
-			      tm_config_client(before, member->name),
-			      tm_config_client(config, member->name));
-		tm_registry_release(registry, member);
-	}
+	reload_linger(registry, before);
+	/* What one gives up another may be to have. */
+	reload_members(registry, before, config, false);
+	reload_members(registry, before, config, true);
 	tell_changed(registry);
 }
 
@@ -467,6 +565,7 @@ void tm_registry_detach(struct tm_registry *registry, struct tm_member *member)
 	say(registry, TMEM_LOG_INFO, "client %s: detached", member->name);
 	tm_lock_acquire(&registry->lock);
 	__atomic_store_n(&member->is_attached, false, __ATOMIC_RELAXED);
+	member->keeps_settings = false;
 	set_linger(registry, member);
 	tm_lock_release(&registry->lock);
 	tm_registry_release(registry, member);
@@ -476,19 +575,19 @@ void tm_registry_detach(struct tm_registry *registry, struct tm_member *member)
 /* --- restored clients --------------------------------------------------------- */
 
 int tm_registry_prepare(struct tm_registry *registry, const char *name,
-			struct tmem_client *client)
+			struct tmem_client *client,
+			struct tm_config_client *settings)
 {
-	struct tm_config_client settings;
-
 	if (!tm_config_is_name(name))
 		return -EINVAL;
-	tm_registry_settings(registry, name, &settings);
-	apply_to_client(registry, name, client, &settings);
+	tm_registry_settings(registry, name, settings);
+	apply_to_client(registry, name, client, settings);
 	return 0;
 }
 
 /* As take_up(): the file's limits when it has some for this client. */
-int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client)
+int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client,
+		      const struct tm_config_client *prepared)
 {
 	const struct tm_config_client *settings;
 	struct tmem_client_config limits;
@@ -505,6 +604,11 @@ int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client)
 			    "client %s: keeps the limits it came with: the "
 			    "configuration's do not fit the store",
 			    member->name);
+		/* A reload does not see who is on the way. */
+		if (prepared && !are_equal(prepared, settings)) {
+			withdraw(client, prepared, settings);
+			apply_settings(registry, member, settings);
+		}
 		set_linger(registry, member);
 		say(registry, TMEM_LOG_INFO,
 		    "client %s: restored (number %" PRIu32 ")", member->name,

@@ -14,11 +14,13 @@
  *
  * Limits: the configuration's when a client is met for the first time by this
  * daemon; from then on what an operator set, until a reload finds that the
- * client's own settings in the file have changed.
+ * client's own settings in the file have changed. Whoever changes settings, of
+ * clients or of the store, reads what there is and writes it back with the
+ * change, so it holds settings_lock meanwhile, and no change undoes another.
  *
  * Locks: registry.lock guards lists, attachment and references; it is never
- * held while the store, a peer or a file is waited for, but for attaching to the
- * store and for its limits.
+ * held while the store, a peer or a file is waited for, but for attaching to
+ * the store and for its limits. registry.settings_lock comes before it.
  */
 #ifndef TM_REGISTRY_H
 #define TM_REGISTRY_H
@@ -43,6 +45,7 @@ struct tm_member {
 	uint32_t references;
 	bool is_attached;	/* a live attachment: a channel, a disk */
 	bool is_destroyed;
+	bool keeps_settings; /* a disk's; the file's are not for it */
 	pid_t peer_pid;		/* of that attachment; to be shown only */
 	uid_t peer_uid;
 	uint64_t linger_until_ns;	/* 0: does not end by itself */
@@ -72,8 +75,12 @@ void tm_registry_set_host(struct tm_registry *registry,
 			  const struct tm_registry_host *host);
 /* Then: takes up every client that the store has. 0 or a negative errno. */
 int tm_registry_take_up(struct tm_registry *registry);
+/* One change of settings at a time: an operator's, a reload's, a disk's. To be
+ * taken before anything that such a change looks at is read. */
+void tm_registry_lock_settings(struct tm_registry *registry);
+void tm_registry_unlock_settings(struct tm_registry *registry);
 /* Another configuration from now on; clients whose settings differ get the new
- * ones. */
+ * ones. The caller has locked the settings. */
 void tm_registry_reload(struct tm_registry *registry,
 			const struct tm_daemon_config *config);
 /* A copy of what the configuration says about client @name. */
@@ -90,14 +97,22 @@ int tm_registry_attach(struct tm_registry *registry, const char *name,
 		       pid_t pid, uid_t uid, struct tm_member **member);
 void tm_registry_detach(struct tm_registry *registry,
 			struct tm_member *member);
+/* From now on, and as long as it is attached, no reload changes its settings:
+ * they are somebody else's. */
+void tm_registry_keep_settings(struct tm_registry *registry,
+			       struct tm_member *member);
 
 /* A client that comes out of a stream: first, while it has no pools yet, what
- * the configuration says of @name and its arena does not keep. -EINVAL: not a
- * name. Then, when it is whole: takes it over, with the limits it has unless the
- * configuration has some for it; on error it is still the caller's. */
+ * the configuration says of @name and its arena does not keep; *@settings is a
+ * copy of that. -EINVAL: not a name. Then, when it is whole: takes it over,
+ * with the limits it has unless the configuration has some for it, and with
+ * what has changed since @prepared (NULL: it was not prepared); on error it is
+ * still the caller's. */
 int tm_registry_prepare(struct tm_registry *registry, const char *name,
-			struct tmem_client *client);
-int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client);
+			struct tmem_client *client,
+			struct tm_config_client *settings);
+int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client,
+		      const struct tm_config_client *prepared);
 
 /* By number or name, held until tm_registry_release(); NULL: there is none. */
 struct tm_member *tm_registry_find(struct tm_registry *registry,

@@ -49,34 +49,34 @@
 
 enum tm_rank {
 	TM_RANK_CONNECTIONS = 1, /* control socket: who is connected */
-	TM_RANK_SET,		/* control socket: one change at a time */
-	TM_RANK_SAVES,		/* control socket: which clients migrate */
-	TM_RANK_LIMIT,		/* daemon: how the limit is decided */
-	TM_RANK_DISKS,		/* daemon: which disks it serves */
-	TM_RANK_SOCKETS,	/* daemon: where it listens */
-	TM_RANK_GUEST_COOKIE,	/* guest: a file of FS-Cache */
-	TM_RANK_GUEST,		/* guest: mounts, swap devices, back ends */
-	TM_RANK_DISK_RANGES,	/* disk: which blocks are locked */
-	TM_RANK_CALLS,		/* connected client: numbered calls */
-	TM_RANK_LANE,		/* connected client: one of its rings */
-	TM_RANK_LINK,		/* connected client: its connection, pools */
-	TM_RANK_CHANNEL,	/* channel: peers; numbered calls */
-	TM_RANK_CHANNEL_PAGE,	/* channel: one of many handles of a peer */
-	TM_RANK_REGISTRY,	/* daemon: who its clients are */
-	TM_RANK_XEN,		/* Xen front end: domains, pools, control */
-	TM_RANK_GUEST_MEMORY,	/* map of a guest's memory: its writers */
-	TM_RANK_CONTROL,	/* store: attach, limits, codec switches */
-	TM_RANK_REAP,		/* store: the reaper, one at a time */
-	TM_RANK_POOL,		/* pool: objects whose home is one shard */
-	TM_RANK_SHARD,		/* pool: one slice of its pages */
-	TM_RANK_DEAD,		/* store: list of what is to be reaped */
-	TM_RANK_LRU,		/* client: its list of ephemeral pages */
-	TM_RANK_GONE,		/* client: the log of pages that went */
-	TM_RANK_DEDUP,		/* store: one bucket group of contents */
-	TM_RANK_TABLES,		/* store: free elements of a table */
-	TM_RANK_ALLOC_CLASS,	/* allocator: one size class */
-	TM_RANK_ALLOC,		/* allocator: its tables */
-	TM_RANK_FRAMES,		/* arena: free frames */
+	TM_RANK_SET, /* daemon: one change of settings at a time */
+	TM_RANK_SAVES, /* control socket: which clients migrate */
+	TM_RANK_LIMIT, /* daemon: how the limit is decided */
+	TM_RANK_DISKS, /* daemon: which disks it serves */
+	TM_RANK_SOCKETS, /* daemon: where it listens */
+	TM_RANK_GUEST_COOKIE, /* guest: a file of FS-Cache */
+	TM_RANK_GUEST, /* guest: mounts, swap devices, back ends */
+	TM_RANK_DISK_RANGES, /* disk: which blocks are locked */
+	TM_RANK_CALLS, /* connected client: numbered calls */
+	TM_RANK_LANE, /* connected client: one of its rings */
+	TM_RANK_LINK, /* connected client: its connection, pools */
+	TM_RANK_CHANNEL, /* channel: peers; numbered calls */
+	TM_RANK_CHANNEL_PAGE, /* channel: one of many handles of a peer */
+	TM_RANK_REGISTRY, /* daemon: who its clients are */
+	TM_RANK_XEN, /* Xen front end: domains, pools, control */
+	TM_RANK_GUEST_MEMORY, /* map of a guest's memory: its writers */
+	TM_RANK_CONTROL, /* store: attach, limits, codec switches */
+	TM_RANK_REAP, /* store: the reaper, one at a time */
+	TM_RANK_POOL, /* pool: objects whose home is one shard */
+	TM_RANK_SHARD, /* pool: one slice of its pages */
+	TM_RANK_DEAD, /* store: list of what is to be reaped */
+	TM_RANK_LRU, /* client: its list of ephemeral pages */
+	TM_RANK_GONE, /* client: the log of pages that went */
+	TM_RANK_DEDUP, /* store: one bucket group of contents */
+	TM_RANK_TABLES, /* store: free elements of a table */
+	TM_RANK_ALLOC_CLASS, /* allocator: one size class */
+	TM_RANK_ALLOC, /* allocator: its tables */
+	TM_RANK_FRAMES, /* arena: free frames */
 	TM_RANK_LOG,
 };
 

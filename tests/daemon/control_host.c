@@ -97,7 +97,7 @@ static int adopt(struct host *host, const char *name, struct tm_member **member)
 	config.name = name;
 	err = tmem_client_attach(host->store, &config, &client);
 	if (err >= 0)
-		err = tm_registry_adopt(host->registry, client);
+		err = tm_registry_adopt(host->registry, client, NULL);
 	if (!err)
 		*member = tm_registry_find(host->registry, name);
 	return err;

@@ -154,6 +154,22 @@ grep -q '"memory_bytes": *67108864' out || complain "the limit was not reloaded:
 attach "$scratch/late.sock" "" || complain "a client that came late: $(cat client.err)"
 leave
 
+# A limit and a reservation that needs it come together, and go together.
+cp tmem.conf small.conf
+sed -i 's/^memory = 64M/memory = 128M/; s/^cap = 6M/cap = 96M/
+	s/^reservation = 2M/reservation = 96M/' tmem.conf
+for conf in tmem.conf small.conf; do
+	cp $conf new.conf
+	mv new.conf tmem.conf
+	kill -HUP "$daemon"
+	sleep 0.5
+	test $conf = small.conf ||
+		of web '$c->{reservation_bytes} == 96 << 20 && $c->{cap_bytes} == 96 << 20'
+done
+of web '$c->{reservation_bytes} == 2 << 20 && $c->{cap_bytes} == 6 << 20'
+expect 0 stats --json
+grep -q '"memory_bytes": *67108864' out || complain "the limit is not small again: $(cat out)"
+
 # Another daemon on the same arena: clients, limits, and the time they stay.
 attach "$TMEM_SOCKET" guest || complain "guest: $(cat client.err)"
 kill -9 "$daemon"

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The daemon's clients (src/daemon/registry.c), while several change and look
+ * at them at once: operators' requests (control_routes.c, without HTTP), a
+ * reload, peers that come and go.
+ */
+#include <config.h>
+
+#include "config.h"
+#include "control_request.h"
+#include "harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define RELOADS 10000
+
+static struct tm_control control;
+static struct tm_registry *registry;
+static struct tm_daemon_config *configs[8];
+static size_t config_count;
+static atomic_bool is_ending;
+static atomic_uint sets;
+
+static struct tm_daemon_config *config_of(const char *text)
+{
+	struct tm_daemon_config *config;
+	char error[TM_CONFIG_ERROR_SIZE] = "";
+	int err = tm_config_parse(text, strlen(text), &config, error,
+				  sizeof(error));
+
+	ck_assert_msg(!err, "%s", error);
+	configs[config_count++] = config;
+	return config;
+}
+
+static void setup(void)
+{
+	struct tmem_store_config config;
+	struct tmem_xen_config xen;
+
+	tmem_store_config_init(&config);
+	config.memory_bytes = 16 * MIB;
+	config.memory_max_bytes = 64 * MIB;
+	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS;
+	ck_assert_int_eq(tmem_store_open(&config, &control.host.store), 0);
+	tmem_xen_config_init(&xen);
+	xen.store = control.host.store;
+	ck_assert_int_eq(tmem_xen_open(&xen, &control.host.xen), 0);
+	tm_lock_init(&control.saves_lock, TM_RANK_SAVES);
+}
+
+static void open_registry(const struct tm_daemon_config *config)
+{
+	ck_assert_int_eq(tm_registry_open(control.host.store, control.host.xen,
+					  config, &registry),
+			 0);
+	control.host.registry = registry;
+}
+
+static void teardown(void)
+{
+	tm_registry_close(registry);
+	tmem_xen_close(control.host.xen);
+	tmem_store_close(control.host.store);
+	while (config_count)
+		tm_config_free(configs[--config_count]);
+}
+
+static struct tm_member *attach(const char *name)
+{
+	struct tm_member *member;
+
+	ck_assert_int_eq(tm_registry_attach(registry, name, 1, 1, &member), 0);
+	return member;
+}
+
+static struct tmem_client_info info_of(const struct tm_member *member)
+{
+	struct tmem_client_info info = { .struct_size = sizeof(info) };
+
+	ck_assert_int_eq(tmem_client_get_info(member->client, &info), 0);
+	return info;
+}
+
+static void reload(const struct tm_daemon_config *config)
+{
+	tm_registry_lock_settings(registry);
+	tm_registry_reload(registry, config);
+	tm_registry_unlock_settings(registry);
+}
+
+/* The answer to a request, which succeeds. */
+static json_t *ask(const char *method, const char *path, const char *body)
+{
+	struct tm_request *request =
+		tm_request_begin(&control, tm_control_routes, method, path);
+	json_t *json;
+
+	ck_assert_ptr_nonnull(request);
+	tm_request_data(request, body, strlen(body));
+	tm_request_end(request);
+	ck_assert_msg(request->status == 200, "%s %s: %s", method, path,
+		      request->text);
+	json = json_loadb(request->text, request->text_size, 0, NULL);
+	tm_request_free(request);
+	return json;
+}
+
+/* --- settings ------------------------------------------------------------- */
+
+static void *set_weights(void *opaque)
+{
+	(void)opaque;
+	while (!atomic_load(&is_ending)) {
+		json_decref(ask("POST", "/clients/web/set", "{\"weight\": 5}"));
+		atomic_fetch_add(&sets, 1);
+	}
+	return NULL;
+}
+
+/* Who is in the middle of one comes to its end. */
+static void let_sets_end(void)
+{
+	unsigned before = atomic_load(&sets);
+
+	while (atomic_load(&sets) - before < 2)
+		sched_yield();
+}
+
+/* So that reloads fall into each part of a set. */
+static void wait_a_little(int loops)
+{
+	while (loops--)
+		atomic_load(&sets);
+}
+
+START_TEST(a_set_undoes_nothing_of_a_reload)
+{
+	static const char *const texts[] = {
+		"[client web]\ncap = 1M\n",
+		"[client web]\ncap = 2M\n",
+	};
+	const struct tm_daemon_config *now[] = { config_of(texts[0]),
+						 config_of(texts[1]) };
+	const struct tm_member *web;
+	pthread_t operator;
+
+	open_registry(now[0]);
+	web = attach("web");
+	atomic_store(&is_ending, false);
+	ck_assert_int_eq(pthread_create(&operator, NULL, set_weights, NULL), 0);
+	for (int i = 1; i < RELOADS; i++) {
+		wait_a_little(i * 7 % 9973);
+		reload(now[i % 2]);
+		let_sets_end();
+		ck_assert_uint_eq(info_of(web).cap_bytes,
+				  (uint64_t)(i % 2 + 1) * MIB);
+	}
+	atomic_store(&is_ending, true);
+	pthread_join(operator, NULL);
+	json_decref(ask("POST", "/clients/web/set", "{\"weight\": 6}"));
+	ck_assert_uint_eq(info_of(web).weight, 6);
+}
+END_TEST
+
+START_TEST(a_reload_moves_a_reservation_from_one_to_another)
+{
+	const struct tm_daemon_config *before =
+		config_of("[client a]\n[client b]\nreservation = 8M\n");
+	const struct tm_daemon_config *now =
+		config_of("[client a]\nreservation = 8M\n[client b]\n");
+	const struct tm_member *a, *b;
+
+	open_registry(before);
+	a = attach("a");
+	b = attach("b");
+	reload(now);
+	ck_assert_uint_eq(info_of(a).reservation_bytes, 8 * MIB);
+	ck_assert_uint_eq(info_of(b).reservation_bytes, 0);
+	reload(before);
+	ck_assert_uint_eq(info_of(a).reservation_bytes, 0);
+	ck_assert_uint_eq(info_of(b).reservation_bytes, 8 * MIB);
+}
+END_TEST
+
+START_TEST(a_reload_leaves_a_disk_what_it_was_described_with)
+{
+	const struct tm_daemon_config *before =
+		config_of("[daemon]\nuser-cap = 1M\n");
+	const struct tm_daemon_config *now =
+		config_of("[daemon]\nuser-cap = 2M\n");
+	struct tm_member *disk, *guest;
+
+	open_registry(before);
+	disk = attach("disk");
+	guest = attach("guest");
+	tm_registry_keep_settings(registry, disk);
+	json_decref(ask("POST", "/clients/disk/set", "{\"cap\": 3145728}"));
+	reload(now);
+	ck_assert_uint_eq(info_of(disk).cap_bytes, 3 * MIB);
+	ck_assert_uint_eq(info_of(guest).cap_bytes, 2 * MIB);
+}
+END_TEST
+
+#define SHARED "abcdef01-2345-6789-1234-567890abcdef"
+#define OTHER "abcdef01-2345-6789-1234-567890abcd00"
+
+static bool may_share(struct tmem_client *client, uint64_t low)
+{
+	const struct tmem_uuid uuid = { { low, 0xabcdef0123456789 } };
+	int pool = tmem_pool_create(client, TMEM_POOL_SHARED, &uuid);
+	struct tmem_pool_info info = { .struct_size = sizeof(info) };
+	bool is_shared = pool >= 0 &&
+			 !tmem_pool_get_info(client, pool, &info) &&
+			 info.flags & TMEM_POOL_SHARED;
+
+	if (pool >= 0)
+		tmem_pool_destroy(client, pool);
+	return is_shared;
+}
+
+START_TEST(who_is_restored_during_a_reload_has_what_it_says)
+{
+	const struct tm_daemon_config *before =
+		config_of("[client web]\nshared-auth = " OTHER "\n");
+	const struct tm_daemon_config *now =
+		config_of("[client web]\nshared-auth = " SHARED "\n");
+	struct tm_config_client settings;
+	struct tmem_client_config config;
+	struct tmem_client *client;
+
+	open_registry(before);
+	tmem_client_config_init(&config);
+	config.name = "web";
+	ck_assert_int_ge(
+		tmem_client_attach(control.host.store, &config, &client), 0);
+	ck_assert_int_eq(
+		tm_registry_prepare(registry, "web", client, &settings), 0);
+	ck_assert(may_share(client, 0x1234567890abcd00));
+	reload(now);
+	ck_assert_int_eq(tm_registry_adopt(registry, client, &settings), 0);
+	ck_assert(may_share(client, 0x1234567890abcdef));
+	ck_assert(!may_share(client, 0x1234567890abcd00));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("registry");
+	TCase *tc = tcase_create("registry");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, a_set_undoes_nothing_of_a_reload);
+	tcase_add_test(tc, a_reload_moves_a_reservation_from_one_to_another);
+	tcase_add_test(tc, a_reload_leaves_a_disk_what_it_was_described_with);
+	tcase_add_test(tc, who_is_restored_during_a_reload_has_what_it_says);
+	suite_add_tcase(suite, tc);
+	return tm_test_run(suite);
+}
