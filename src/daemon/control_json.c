@@ -117,18 +117,18 @@ static json_t *json_of_pools(struct tmem_client *client)
 	return pools;
 }
 
-static void set_peer(json_t *json, const struct tm_member *member)
+static void set_peer(json_t *json, struct tm_control *control,
+		     const struct tm_member *member)
 {
-	/* Racy: it is shown, and may be over by then anyway. */
-	bool is_attached = __atomic_load_n(&member->is_attached,
-					   __ATOMIC_RELAXED);
+	struct tm_member_state state;
 
-	set_flag(json, "attached", is_attached);
-	if (is_attached)
-		json_object_set_new(
-			json, "peer",
-			json_pack("{s:i, s:i}", "pid", (int)member->peer_pid,
-				  "uid", (int)member->peer_uid));
+	tm_registry_state(control->host.registry, member, &state);
+	set_flag(json, "attached", state.is_attached);
+	if (state.is_attached)
+		json_object_set_new(json, "peer",
+				    json_pack("{s:i, s:i}", "pid",
+					      (int)state.peer_pid, "uid",
+					      (int)state.peer_uid));
 	else
 		json_object_set_new(json, "peer", json_null());
 }
@@ -156,12 +156,11 @@ json_t *tm_json_of_client(struct tm_control *control,
 	struct tmem_counts counts = { .struct_size = sizeof(counts) };
 	json_t *json = json_object();
 
-	(void)control;
 	tmem_client_get_info(member->client, &info);
 	tmem_client_get_counts(member->client, &counts);
 	set_number(json, "number", member->number);
 	json_object_set_new(json, "name", tm_json_text(member->name));
-	set_peer(json, member);
+	set_peer(json, control, member);
 	set_flag(json, "frozen", info.frozen);
 	set_flag(json, "migrating", info.migrating);
 	set_flag(json, "compress", info.compress);

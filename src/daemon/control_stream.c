@@ -60,11 +60,13 @@ struct tm_live_save {
 
 /* --- a client going out -------------------------------------------------------- */
 
-/* The member's flag is the registry's; a destroyed client has no pools, and a
- * stream that says so would be believed. */
+/* Then it has no pools, and a stream that says so would be believed. */
 static bool is_destroyed(const struct tm_live_save *live)
 {
-	return __atomic_load_n(&live->member->is_destroyed, __ATOMIC_RELAXED);
+	struct tm_member_state state;
+
+	tm_registry_state(live->control->host.registry, live->member, &state);
+	return state.is_destroyed;
 }
 
 /* Nothing to do for a while. False: the peer has gone. */

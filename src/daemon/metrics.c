@@ -102,8 +102,10 @@ static void write_label(char *label, const char *name)
 	*label = 0;
 }
 
-static bool sample(struct samples *samples, const struct tm_member *member)
+static bool sample(struct samples *samples, struct tm_registry *registry,
+		   const struct tm_member *member)
 {
+	struct tm_member_state state;
 	struct sampled *s;
 
 	if (samples->count == samples->room) {
@@ -115,13 +117,13 @@ static bool sample(struct samples *samples, const struct tm_member *member)
 		samples->clients = s;
 		samples->room = room;
 	}
+	tm_registry_state(registry, member, &state);
 	s = &samples->clients[samples->count++];
 	*s = (struct sampled){
 		.number = member->number,
 		.info.struct_size = sizeof(s->info),
 		.counts.struct_size = sizeof(s->counts),
-		.is_attached = __atomic_load_n(&member->is_attached,
-					       __ATOMIC_RELAXED),
+		.is_attached = state.is_attached,
 	};
 	write_label(s->label, member->name);
 	tmem_client_get_info(member->client, &s->info);
@@ -136,7 +138,7 @@ static bool sample_all(struct tm_control *control, struct samples *samples)
 
 	while (member) {
 		uint32_t number = member->number;
-		bool is_sampled = sample(samples, member);
+		bool is_sampled = sample(samples, registry, member);
 
 		tm_registry_release(registry, member);
 		if (!is_sampled)

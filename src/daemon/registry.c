@@ -542,8 +542,7 @@ int tm_registry_attach(struct tm_registry *registry, const char *name,
 	tm_lock_acquire(&registry->lock);
 	err = attach_locked(registry, name, &member);
 	if (!err) {
-		/* Shown without the lock. */
-		__atomic_store_n(&member->is_attached, true, __ATOMIC_RELAXED);
+		member->is_attached = true;
 		member->peer_pid = pid;
 		member->peer_uid = uid;
 		member->linger_until_ns = 0;
@@ -564,7 +563,9 @@ void tm_registry_detach(struct tm_registry *registry, struct tm_member *member)
 {
 	say(registry, TMEM_LOG_INFO, "client %s: detached", member->name);
 	tm_lock_acquire(&registry->lock);
-	__atomic_store_n(&member->is_attached, false, __ATOMIC_RELAXED);
+	member->is_attached = false;
+	member->peer_pid = 0;
+	member->peer_uid = 0;
 	member->keeps_settings = false;
 	set_linger(registry, member);
 	tm_lock_release(&registry->lock);
@@ -660,6 +661,20 @@ void tm_registry_release(struct tm_registry *registry,
 	tm_lock_release(&registry->lock);
 	if (is_last)
 		end_member(member);
+}
+
+void tm_registry_state(struct tm_registry *registry,
+		       const struct tm_member *member,
+		       struct tm_member_state *state)
+{
+	tm_lock_acquire(&registry->lock);
+	*state = (struct tm_member_state){
+		.is_attached = member->is_attached,
+		.is_destroyed = member->is_destroyed,
+		.peer_pid = member->peer_pid,
+		.peer_uid = member->peer_uid,
+	};
+	tm_lock_release(&registry->lock);
 }
 
 /* From here on nobody finds it; the array's reference goes. (lock held) */

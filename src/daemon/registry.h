@@ -51,6 +51,14 @@ struct tm_member {
 	uint64_t linger_until_ns;	/* 0: does not end by itself */
 };
 
+/* What of a member is not constant, all of one moment. */
+struct tm_member_state {
+	bool is_attached;
+	bool is_destroyed;
+	pid_t peer_pid; /* 0 when not is_attached */
+	uid_t peer_uid;
+};
+
 /* Whom it tells; all functions are called without a lock, from any thread. */
 struct tm_registry_host {
 	void *opaque;
@@ -122,6 +130,11 @@ struct tm_member *tm_registry_next(struct tm_registry *registry,
 				   uint32_t after);
 void tm_registry_release(struct tm_registry *registry,
 			 struct tm_member *member);
+
+/* The caller holds @member. */
+void tm_registry_state(struct tm_registry *registry,
+		       const struct tm_member *member,
+		       struct tm_member_state *state);
 
 /* Ends the client, attached or not: its pages go at once, its peer's calls
  * answer -ENODEV from now on. The caller holds @member and still releases it. */

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define MIB (UINT64_C(1) << 20)
+#define ROUNDS 3000
 #define RELOADS 10000
 
 static struct tm_control control;
@@ -251,6 +252,50 @@ START_TEST(who_is_restored_during_a_reload_has_what_it_says)
 }
 END_TEST
 
+/* --- peers ---------------------------------------------------------------- */
+
+static void *come_and_go(void *opaque)
+{
+	struct tm_member *member;
+
+	(void)opaque;
+	for (int i = 1; !atomic_load(&is_ending); i = i % 100000 + 1) {
+		if (tm_registry_attach(registry, "web", i, (uid_t)i, &member))
+			abort();
+		tm_registry_detach(registry, member);
+	}
+	return NULL;
+}
+
+static long number_in(json_t *object, const char *key)
+{
+	return (long)json_integer_value(json_object_get(object, key));
+}
+
+START_TEST(a_peer_is_shown_whole_or_not_at_all)
+{
+	pthread_t peer;
+
+	open_registry(config_of("[client web]\n"));
+	tm_registry_detach(registry, attach("web"));
+	atomic_store(&is_ending, false);
+	ck_assert_int_eq(pthread_create(&peer, NULL, come_and_go, NULL), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		json_t *web = ask("GET", "/clients/web", "");
+		json_t *who = json_object_get(web, "peer");
+
+		if (json_is_true(json_object_get(web, "attached")))
+			ck_assert_int_gt(number_in(who, "pid"), 0);
+		else
+			ck_assert(json_is_null(who));
+		ck_assert_int_eq(number_in(who, "pid"), number_in(who, "uid"));
+		json_decref(web);
+	}
+	atomic_store(&is_ending, true);
+	pthread_join(peer, NULL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("registry");
@@ -262,6 +307,7 @@ int main(void)
 	tcase_add_test(tc, a_reload_moves_a_reservation_from_one_to_another);
 	tcase_add_test(tc, a_reload_leaves_a_disk_what_it_was_described_with);
 	tcase_add_test(tc, who_is_restored_during_a_reload_has_what_it_says);
+	tcase_add_test(tc, a_peer_is_shown_whole_or_not_at_all);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
 }
