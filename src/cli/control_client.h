@@ -35,7 +35,7 @@ struct tm_cli_target {
 int tm_cli_set_all(void *target, const char *value);
 
 #define TM_CLI_TARGET_OPTIONS                                        \
-	TM_CLI_CONTROL_OPTIONS, { "all", NULL, "all clients", tm_cli_set_all }
+	TM_CLI_CONTROL_OPTIONS, { "all", NULL, "all clients there are now", tm_cli_set_all }
 
 /* The one operand that such a verb has. 0, or -EINVAL after a message. */
 int tm_cli_target_operand(const struct tm_cli_verb *verb,
