@@ -586,6 +586,9 @@ int tmem_client_set_call(struct tmem_client *client, uint64_t call);
  * @number: of its record; constant while the client exists
  * @attached: somebody in this process is attached to it
  * @call: the last number that tmem_client_set_call() brought into effect
+ * @codec: for its new pages, its own or the store's; "none": as they are
+ * @level: of that codec
+ * @allocator: for its new pages; the store's
  */
 struct tmem_client_info {
 	size_t struct_size;
@@ -600,6 +603,9 @@ struct tmem_client_info {
 	uint64_t cap_bytes;
 	uint64_t call;
 	char name[TMEM_CLIENT_NAME_MAX + 1];
+	char codec[TMEM_PLUGIN_NAME_MAX + 1];
+	int32_t level;
+	char allocator[TMEM_PLUGIN_NAME_MAX + 1];
 };
 
 /**

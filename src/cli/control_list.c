@@ -131,11 +131,29 @@ static void print_short_row(struct tm_report *report, const json_t *client)
 	share_cell(report, gets, gets + tm_cli_number(client, "gets_missed"));
 }
 
+/* As `tmem set --codec` takes it. */
+static void codec_cell(struct tm_report *report, const json_t *client)
+{
+	json_int_t level =
+		json_integer_value(json_object_get(client, "level"));
+	char name[NAME_SIZE];
+
+	tm_cli_text(client, "codec", name, sizeof(name));
+	if (level)
+		tm_report_cell(report, "%s:%" JSON_INTEGER_FORMAT, name, level);
+	else
+		tm_report_cell(report, "%s", name);
+}
+
 static void print_long_row(struct tm_report *report, const json_t *client)
 {
+	char allocator[NAME_SIZE];
+
 	size_cell(report, tm_cli_number(client, "billed_bytes"), true);
+	codec_cell(report, client);
 	tm_report_cell(report, "%s",
-		       tm_cli_flag(client, "compress") ? "yes" : "no");
+		       tm_cli_text(client, "allocator", allocator,
+				   sizeof(allocator)));
 	tm_report_cell(report, "%" PRIu64,
 		       tm_cli_number(client, "trust_domain"));
 	for (size_t i = 0; i < 4; i++) {
@@ -153,8 +171,8 @@ static const char *const titles[] = {
 	"client", "id",	    "state", "weight", "reserved", "cap",
 	"pages",  "stored", "ratio", "puts",   "gets",	   "hits",
 	/* of --long */
-	"billed", "compress", "trust", "refused", "flushes", "evicted",
-	"corrupt", "put us", "get us",
+	"billed", "codec", "allocator", "trust", "refused", "flushes",
+	"evicted", "corrupt", "put us", "get us",
 };
 #define SHORT_TITLES 12
 #define LONG_TITLES (sizeof(titles) / sizeof(titles[0]))

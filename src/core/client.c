@@ -361,17 +361,24 @@ int tm_client_set_call(struct tm_client *client, uint64_t call)
 static void get_info(const struct tm_client *client,
 		     struct tmem_client_info *info)
 {
+	struct tm_store *store = client->store;
+	uint32_t codec = client->codec;
+
+	info->compress = codec != 0;
+	if (codec == TM_CODEC_OF_STORE)
+		codec = store->codec;
 	info->number = client->slot;
 	info->weight = client->weight;
 	info->trust_domain = client->trust_domain;
 	info->attached = client->is_attached;
 	info->frozen = client->is_frozen;
 	info->migrating = client->log;
-	info->compress = client->codec != 0;
 	info->reservation_bytes = client->reservation_bytes;
 	info->cap_bytes = client->cap_bytes;
 	info->call = tm_call_number(client->record->call);
 	memcpy(info->name, client->record->name, sizeof(info->name));
+	tm_store_name_codec(store, codec, info->codec, &info->level);
+	tm_store_name_allocator(store, info->allocator);
 }
 
 void tm_client_get_info(struct tm_client *client,

@@ -77,17 +77,27 @@ static void store_counts(struct tm_store *store, struct tmem_store_stats *stats)
 	tm_histogram_summary(&get, &stats->counts.get);
 }
 
+void tm_store_name_codec(struct tm_store *store, uint32_t slot,
+			 char name[TMEM_PLUGIN_NAME_MAX + 1], int32_t *level)
+{
+	const struct tm_codec *codec = store->codecs[slot].codec;
+
+	snprintf(name, TMEM_PLUGIN_NAME_MAX + 1, "%s",
+		 codec ? codec->table.name : "none");
+	*level = codec ? codec->level : 0;
+}
+
+void tm_store_name_allocator(struct tm_store *store,
+			     char name[TMEM_PLUGIN_NAME_MAX + 1])
+{
+	snprintf(name, TMEM_PLUGIN_NAME_MAX + 1, "%s",
+		 store->allocators[store->allocator]->table.name);
+}
+
 static void name_plugins(struct tm_store *store, struct tmem_store_stats *stats)
 {
-	const struct tm_codec *codec = store->codecs[store->codec].codec;
-	const struct tm_allocator *allocator =
-		store->allocators[store->allocator];
-
-	snprintf(stats->codec, sizeof(stats->codec), "%s",
-		 codec ? codec->table.name : "none");
-	stats->level = codec ? codec->level : 0;
-	snprintf(stats->allocator, sizeof(stats->allocator), "%s",
-		 allocator->table.name);
+	tm_store_name_codec(store, store->codec, stats->codec, &stats->level);
+	tm_store_name_allocator(store, stats->allocator);
 	for (uint32_t i = 0; i < TM_CODECS_MAX; i++)
 		if (store->codecs[i].codec)
 			stats->codec_errors +=

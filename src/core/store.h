@@ -571,6 +571,12 @@ uint64_t tm_store_needed_bytes(const struct tm_store *store);
  * its contexts. As tmem_store_set_codec(). (store.c) */
 int tm_store_choose_codec(struct tm_store *store, const char *codec,
 			  _Atomic uint32_t *choice);
+/* What a slot's codec is called, and what packs new pages; control is held.
+ * (stats.c) */
+void tm_store_name_codec(struct tm_store *store, uint32_t slot,
+			 char name[TMEM_PLUGIN_NAME_MAX + 1], int32_t *level);
+void tm_store_name_allocator(struct tm_store *store,
+			     char name[TMEM_PLUGIN_NAME_MAX + 1]);
 /* The plugin that a slot of a reopened arena names; 0 or an error. */
 int tm_codec_slot_reopen(struct tm_store *store, uint32_t slot);
 int tm_allocator_slot_reopen(struct tm_store *store, uint32_t slot);

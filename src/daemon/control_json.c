@@ -164,6 +164,9 @@ json_t *tm_json_of_client(struct tm_control *control,
 	set_flag(json, "frozen", info.frozen);
 	set_flag(json, "migrating", info.migrating);
 	set_flag(json, "compress", info.compress);
+	json_object_set_new(json, "codec", json_string(info.codec));
+	json_object_set_new(json, "level", json_integer(info.level));
+	json_object_set_new(json, "allocator", json_string(info.allocator));
 	set_number(json, "weight", info.weight);
 	set_number(json, "reservation_bytes", info.reservation_bytes);
 	set_number(json, "cap_bytes", info.cap_bytes);

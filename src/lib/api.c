@@ -28,6 +28,7 @@ struct tmem_store {
 #define CLIENT_CONFIG_SIZE_MIN sizeof(struct tmem_client_config)
 
 #define STATS_SIZE_MIN offsetof(struct tmem_store_stats, needed_bytes)
+#define CLIENT_INFO_SIZE_MIN offsetof(struct tmem_client_info, codec)
 
 /* Copies what both sides know of a structure that begins with its size. */
 static int take(void *to, size_t to_size, const void *from, size_t min_size)
@@ -387,7 +388,7 @@ int tmem_client_get_info(struct tmem_client *client,
 
 	if (!client->core)
 		return -EOPNOTSUPP;
-	if (!info || info->struct_size < sizeof(all))
+	if (!info || info->struct_size < CLIENT_INFO_SIZE_MIN)
 		return -EINVAL;
 	tm_client_get_info(client->core, &all);
 	give(info, &all, sizeof(all));
@@ -400,7 +401,7 @@ int tmem_store_walk_clients(struct tmem_store *store, uint32_t *position,
 	struct tmem_client_info all = { 0 };
 	int result;
 
-	if (!info || info->struct_size < sizeof(all))
+	if (!info || info->struct_size < CLIENT_INFO_SIZE_MIN)
 		return -EINVAL;
 	if (!store->core)
 		return 0;

@@ -117,8 +117,17 @@ expect 1 set -a --weight 6 --cap 400K
 says '1 of 3 clients stay as they were; the first is "web"'
 expect 0 list --json
 json '$j->[0]{weight} == 9 && $j->[1]{weight} == 6 && $j->[2]{weight} == 6'
+# What packs and compresses new pages: one's own, or the store's.
 expect 0 set db --codec none
+expect 0 list --json
+json '$j->[1]{codec} eq "none" && !$j->[1]{level} && !$j->[1]{compress}'
+json '$j->[2]{codec} ne "none" && $j->[2]{allocator} eq "zsmalloc"'
+expect 0 list --long
+grep -q '^client .* codec  *allocator ' out || complain "list -l: $(cat out)"
+grep -q '^db .* none  *zsmalloc ' out || complain "list -l: $(cat out)"
 expect 0 set db --codec store
+expect 0 list --json
+json '$j->[1]{codec} eq $j->[2]{codec} && $j->[1]{level} == $j->[2]{level}'
 
 # --- the store
 ask 200 POST /store/set '{"memory": "32M", "codec": "none", "allocator": "zbud"}'

@@ -279,6 +279,63 @@ START_TEST(pages_of_every_codec_and_allocator_stay_readable)
 }
 END_TEST
 
+static void expect_codec(const struct tm_test_store *t, const char *codec,
+			 int32_t level)
+{
+	struct tmem_client_info info = { .struct_size = sizeof(info) };
+
+	ck_assert_int_eq(tmem_client_get_info(t->client, &info), 0);
+	ck_assert_str_eq(info.codec, codec);
+	ck_assert_int_eq(info.level, level);
+	ck_assert_str_eq(info.allocator, tm_test_stats(t->store).allocator);
+}
+
+START_TEST(a_client_says_what_its_new_pages_will_be)
+{
+	struct tmem_store_stats stats;
+	struct tm_test_store t;
+
+	begin(&t, _i);
+	stats = tm_test_stats(t.store);
+	expect_codec(&t, stats.codec, stats.level);
+	ck_assert_int_eq(tmem_client_set_codec(t.client, "none"), 0);
+	expect_codec(&t, "none", 0);
+	ck_assert_int_eq(tmem_store_set_allocator(t.store,
+						  tm_test_allocators[!_i]),
+			 0);
+	expect_codec(&t, "none", 0);
+	ck_assert_int_eq(tmem_client_set_codec(t.client, NULL), 0);
+	expect_codec(&t, stats.codec, stats.level);
+	tm_test_end(&t);
+}
+END_TEST
+
+/* As it was before it knew of codecs. */
+START_TEST(a_shorter_info_is_filled_as_far_as_it_goes)
+{
+	const size_t size = offsetof(struct tmem_client_info, codec);
+	struct tmem_client_info info, untouched;
+	struct tm_test_store t;
+	uint32_t position = 0;
+
+	begin(&t, _i);
+	memset(&untouched, 0x5a, sizeof(untouched));
+	info = untouched;
+	info.struct_size = size;
+	ck_assert_int_eq(tmem_client_get_info(t.client, &info), 0);
+	ck_assert_uint_eq(info.struct_size, size);
+	ck_assert_uint_ne(info.name[0], 0x5a);
+	ck_assert_mem_eq((char *)&info + size, (char *)&untouched + size,
+			 sizeof(info) - size);
+	ck_assert_int_eq(tmem_store_walk_clients(t.store, &position, &info), 1);
+	ck_assert_mem_eq((char *)&info + size, (char *)&untouched + size,
+			 sizeof(info) - size);
+	info.struct_size = size - 1;
+	ck_assert_int_eq(tmem_client_get_info(t.client, &info), -EINVAL);
+	tm_test_end(&t);
+}
+END_TEST
+
 START_TEST(an_unknown_plugin_changes_nothing)
 {
 	struct tmem_store_stats before, after;
@@ -846,6 +903,8 @@ int main(void)
 	ADD(destroy_credits_at_once);
 	ADD(eviction_passes_over_what_is_dead);
 	ADD(pages_of_every_codec_and_allocator_stay_readable);
+	ADD(a_client_says_what_its_new_pages_will_be);
+	ADD(a_shorter_info_is_filled_as_far_as_it_goes);
 	ADD(an_unknown_plugin_changes_nothing);
 	ADD(compaction_keeps_every_byte);
 	ADD(counts_say_what_happened);
