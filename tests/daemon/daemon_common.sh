@@ -21,8 +21,20 @@ stop_all()
 }
 trap stop_all EXIT
 
+# close_all: all descriptors but the standard ones, of a shell that ends with
+# one more command. (Its own are closed by that.)
+close_all()
+{
+	local fd
+	for fd in "/proc/$BASHPID/fd"/*; do
+		fd=${fd##*/}
+		test "$fd" -le 2 || eval "exec $fd>&-"
+	done
+}
+
 # launch ARGUMENT...: starts a daemon; $daemon is its process, $log its log.
-# Descriptors 3, 7 and 8 are a test's own.
+# Of what the test holds open it has the standard output alone: a pipe to a
+# client ends when the test closes it.
 # Where a file of another machine's would be read, none is.
 launch()
 {
@@ -30,7 +42,10 @@ launch()
 	logs=$((logs + 1))
 	log=log.$logs
 	: >"$log"
-	"$abs_top_builddir/tmemd" --config empty.conf "$@" 2>"$log" </dev/null 3>&- 7>&- 8<&- &
+	(
+		close_all
+		exec "$abs_top_builddir/tmemd" --config empty.conf "$@" 2>"$log" </dev/null
+	) &
 	daemon=$!
 }
 

@@ -28,8 +28,14 @@ ends 0
 test -s "$log" && complain "--check-config says: $(cat "$log")"
 "$abs_top_builddir/tmemd" --version | grep -q '^tmemd [0-9]' || complain "--version"
 
-# Sockets have the modes that keep others out.
+# What the test itself holds open is not the daemon's.
+exec 5>held 12>held
 start --memory 64M
+find "/proc/$daemon/fd" -lname '*/held' | grep -q . &&
+	complain "the daemon has what the test holds open"
+exec 5>&- 12>&-
+
+# Sockets have the modes that keep others out.
 mode()
 {
 	test "$(stat -c %a "$1")" = "$2" || complain "$1 has mode $(stat -c %a "$1")"
