@@ -31,7 +31,7 @@ static _Noreturn void fail(const char *what)
 	abort();
 }
 
-/* Names are as in an old arena: the daemon itself would not give all of them. */
+/* Names as in an old arena: the daemon itself would not give all of them. */
 static void add_client(struct tm_control *control, const char *name)
 {
 	struct tmem_oid oid = { { 1, 2, 3 } };

@@ -8,9 +8,9 @@
  *
  * Each NAME is a client: "web" one with an ephemeral and a persistent pool and
  * N pages (default 100) in each. One whose name the daemon gives to nobody is
- * there all the same, as it can be in an old arena. --busy: a thread puts, gets and flushes pages
- * of the first client all the time. Prints "ready", and ends cleanly when its
- * standard input does.
+ * there all the same, as it can be in an old arena. --busy: a thread puts, gets
+ * and flushes pages of the first client all the time. Prints "ready", and ends
+ * cleanly when its standard input does.
  */
 #include <config.h>
 
