@@ -236,12 +236,12 @@ static void list_client(struct list *list, struct tmem_xen_domain *domain)
 
 /* --- the whole ------------------------------------------------------------ */
 
-static uint64_t total(const struct tmem_xen *xen, enum tm_xen_total what)
-	TM_REQUIRES(xen->lock)
+static uint64_t total(const struct list *list, enum tm_xen_total what)
+	TM_REQUIRES(list->xen->lock)
 {
-	uint64_t sum = xen->gone[what];
+	uint64_t sum = list->xen->gone[what];
 
-	for (struct tmem_xen_domain *d = xen->domains; d; d = d->next)
+	for (struct tmem_xen_domain *d = list->xen->domains; d; d = d->next)
 		sum += atomic_load_explicit(&d->totals[what],
 					    memory_order_relaxed);
 	return sum;
@@ -259,8 +259,8 @@ static void list_global(struct list *list) TM_REQUIRES(list->xen->lock)
 	    "G=Tt:%" PRIu64 ",Te:%" PRIu64 ",Cf:%" PRIu64 ",Af:0,Pf:%" PRIu64
 	    ",Ta:%" PRIu64 ",Lm:0,Et:%" PRIu64 ",Ea:%" PRIu64 ",Rt:%" PRIu64
 	    ",Ra:0,Rx:0,Fp:0",
-	    total(xen, TM_XEN_OPS), total(xen, TM_XEN_OPS_FAILED),
-	    total(xen, TM_XEN_COPIES_FAILED),
+	    total(list, TM_XEN_OPS), total(list, TM_XEN_OPS_FAILED),
+	    total(list, TM_XEN_COPIES_FAILED),
 	    stats.counts.refused_memory, stats.idle_bytes / TMEM_PAGE_SIZE,
 	    stats.counts.evicted, stats.counts.evicted,
 	    xen->flushed_kib / (TMEM_PAGE_SIZE / 1024));
@@ -282,7 +282,7 @@ static void list_global(struct list *list) TM_REQUIRES(list->xen->lock)
 		    ephemeral, xen->ephemeral_max, stats.objects,
 		    xen->objects_max, stats.counts.pages, xen->pages_max,
 		    stats.arena_bytes / TMEM_PAGE_SIZE, xen->frames_max,
-		    total(xen, TM_XEN_EPHEMERAL_PUTS));
+		    total(list, TM_XEN_EPHEMERAL_PUTS));
 	}
 	end_line(list);
 }
