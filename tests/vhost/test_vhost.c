@@ -13,9 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -494,6 +497,103 @@ START_TEST(memory_that_is_gone_ends_rings_and_nothing_else)
 }
 END_TEST
 
+/* --- who keeps us waiting ------------------------------------------------- */
+
+static void set_waits(int fd, bool waits)
+{
+	ck_assert_int_eq(fcntl(fd, F_SETFL, waits ? 0 : O_NONBLOCK), 0);
+}
+
+static void wait_until_broken(void)
+{
+	struct tm_vhost_info info;
+
+	do {
+		tm_vhost_get_info(door, &info);
+		usleep(100);
+	} while (!info.is_broken);
+}
+
+START_TEST(a_full_event_keeps_nobody_waiting)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	int error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_set_event(&peer, TM_VHOST_SET_VRING_ERR, 0, error_fd), 0);
+	ck_assert_int_eq(write(error_fd, &full, sizeof(full)), sizeof(full));
+	set_waits(error_fd, true);
+	peer_offer(&peer, 0, 0xfff0);
+	peer_kick(&peer, 0);
+	wait_until_broken();
+	usleep(10000);
+	ck_assert_int_eq(peer_stop_queue(&peer, 0), 0);
+	close(error_fd);
+}
+END_TEST
+
+struct fickle {
+	_Atomic bool is_over;
+	int fds[4];
+};
+
+/* Full and empty by turns: whoever looks first and then acts, acts on what is
+ * not so any more. */
+static void *change_events(void *opaque)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	struct fickle *fickle = opaque;
+	uint64_t value;
+	struct iovec iov = { &value, sizeof(value) };
+
+	while (!fickle->is_over)
+		for (int i = 0; i < 4; i++) {
+			int fd = fickle->fds[i];
+
+			/* The door may have emptied it. */
+			if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) < 0)
+				ck_assert_int_gt(write(fd, &full, 8), 0);
+		}
+	return NULL;
+}
+
+static void *stop_queue(void *opaque)
+{
+	return (void *)(intptr_t)peer_stop_queue(opaque, 0);
+}
+
+START_TEST(a_fickle_event_keeps_nobody_waiting)
+{
+	struct fickle fickle = { .is_over = false };
+	pthread_t changer, stopper;
+	void *result;
+
+	connect_peer(PEER_QUEUES);
+	plain_disk_hold(disk, true);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_IN, 0, 4096);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	while (!plain_disk_waiting(disk))
+		usleep(100);
+	/* One thread serves both; the door's own looks after it meanwhile. */
+	for (int i = 0; i < 2; i++) {
+		fickle.fds[2 * i] = peer.queue[2 * i].call_fd;
+		fickle.fds[2 * i + 1] = peer.queue[2 * i].kick_fd;
+	}
+	for (int i = 0; i < 4; i++)
+		set_waits(fickle.fds[i], true);
+	pthread_create(&changer, NULL, change_events, &fickle);
+	pthread_create(&stopper, NULL, stop_queue, &peer);
+	usleep(1000000);
+	fickle.is_over = true;
+	pthread_join(changer, NULL);
+	plain_disk_hold(disk, false);
+	pthread_join(stopper, &result);
+	ck_assert_int_eq((intptr_t)result, 1);
+}
+END_TEST
+
 /* --- who comes back ------------------------------------------------------ */
 
 /* Away, and noticed: what is offered from now on is not taken. */
@@ -627,6 +727,31 @@ START_TEST(it_sleeps_when_nobody_asks)
 }
 END_TEST
 
+/* A semaphore takes as many reads as it was given once. */
+START_TEST(who_kicks_without_end_has_no_processor)
+{
+	const uint64_t many = UINT64_MAX - 1;
+	struct timespec before, after;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE | EFD_NONBLOCK);
+	uint8_t data[4096];
+
+	connect_peer(1);
+	ck_assert_int_eq(peer_set_event(&peer, TM_VHOST_SET_VRING_KICK, 0, fd),
+			 0);
+	ck_assert_int_eq(write(fd, &many, sizeof(many)), sizeof(many));
+	usleep(100000);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	usleep(500000);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	ck_assert_int_lt((after.tv_sec - before.tv_sec) * 1000 +
+				 (after.tv_nsec - before.tv_nsec) / 1000000,
+			 150);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("vhost");
@@ -646,11 +771,14 @@ int main(void)
 	tcase_add_test(tcase, memory_comes_and_goes_by_the_slot);
 	tcase_add_test(tcase, a_table_changes_while_a_request_is_under_way);
 	tcase_add_test(tcase, memory_that_is_gone_ends_rings_and_nothing_else);
+	tcase_add_test(tcase, a_full_event_keeps_nobody_waiting);
+	tcase_add_test(tcase, a_fickle_event_keeps_nobody_waiting);
 	tcase_add_test(tcase, requests_in_flight_are_done_again_in_order);
 	tcase_add_test(tcase, what_got_into_the_used_ring_is_not_done_again);
 	tcase_add_test(tcase, who_hangs_up_is_let_in_again_at_once);
 	tcase_add_test(tcase, a_second_front_end_is_turned_away);
 	tcase_add_test(tcase, it_sleeps_when_nobody_asks);
+	tcase_add_test(tcase, who_kicks_without_end_has_no_processor);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }

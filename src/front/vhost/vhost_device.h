@@ -44,11 +44,13 @@ struct tm_vhost_worker {
 	uint32_t number;
 	pthread_t thread;
 	int wake_fd;
+	bool reads_may_wait; /* of events; constant */
 	_Atomic bool is_parking;
 	_Atomic bool is_stopping;
 	sem_t parked;
 	sem_t go_on;
 	/* the thread's own */
+	uint32_t idle_kicks; /* since the last request */
 	struct tm_vhost_chain chain;
 	struct tm_vhost_blk_counts counts;
 	uint8_t buffer[TM_VHOST_BUFFER_BYTES];

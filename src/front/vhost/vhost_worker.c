@@ -26,6 +26,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -34,6 +35,8 @@
 #define BATCH 16
 #define POLL_WITHOUT_KICK_MS 1
 #define NUDGE_NS 100000000L
+#define IDLE_KICKS 64
+#define IDLE_PAUSE_MS 1
 
 static void break_ring(struct tm_vhost_worker *worker,
 		       struct tm_vhost_ring *ring)
@@ -119,6 +122,8 @@ static uint32_t serve_rings(struct tm_vhost_worker *worker)
 	     i += device->worker_count)
 		if (is_served(&device->rings[i]))
 			served += serve_ring(worker, &device->rings[i]);
+	if (served)
+		worker->idle_kicks = 0;
 	return served;
 }
 
@@ -136,12 +141,27 @@ static void want_kicks(struct tm_vhost_worker *worker, bool is_wanted)
 	}
 }
 
-static void drain(int fd)
+/* The answer of a read that waits for nobody. Whether a descriptor waits is a
+ * property that we share with the front end, and it may change that between our
+ * look and our read; this is one it cannot change. */
+static ssize_t read_at_once(int fd)
+{
+	uint64_t value;
+	struct iovec iov = { .iov_base = &value, .iov_len = sizeof(value) };
+
+	return preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+}
+
+static void drain(const struct tm_vhost_worker *worker, int fd)
 {
 	uint64_t value;
 
-	if (read(fd, &value, sizeof(value)) < 0)
-		return; /* nothing in it */
+	if (worker->reads_may_wait) {
+		if (read(fd, &value, sizeof(value)) < 0)
+			return; /* nothing in it */
+	} else {
+		read_at_once(fd);
+	}
 }
 
 static void sleep_until_kick(struct tm_vhost_worker *worker)
@@ -166,16 +186,16 @@ static void sleep_until_kick(struct tm_vhost_worker *worker)
 				.events = POLLIN,
 			};
 	}
+	/* Who kicks and kicks without a request, or left a semaphore that is
+	 * never empty, gets not a processor's worth of looking. */
+	if (worker->idle_kicks >= IDLE_KICKS)
+		poll(polled, 1, IDLE_PAUSE_MS);
 	if (poll(polled, count, timeout_ms) <= 0)
 		return;
-	for (nfds_t i = 0; i < count; i++) {
-		if (polled[i].revents & (POLLIN | POLLERR | POLLHUP))
-			drain(polled[i].fd);
-		/* A descriptor that is no event and always ready: not a
-		 * processor's worth of it. */
-		if (polled[i].revents & (POLLERR | POLLHUP | POLLNVAL))
-			poll(NULL, 0, POLL_WITHOUT_KICK_MS);
-	}
+	worker->idle_kicks++;
+	for (nfds_t i = 0; i < count; i++)
+		if (polled[i].revents & (POLLIN | POLLERR))
+			drain(worker, polled[i].fd);
 }
 
 /* Did any come while we polled? */
@@ -240,27 +260,40 @@ static void wake(struct tm_vhost_worker *worker)
 		return; /* it could not be more awake */
 }
 
-/* A front end can make an event wait for its reader or writer, whatever we set
- * at first. Who reads a full one and writes an empty one sets the worker free;
- * none of the two can wait here for longer than it takes to be asked again. */
+/* What the worker writes to may be full. */
+static void empty(const struct tm_vhost_worker *worker, int fd)
+{
+	struct pollfd polled = { .fd = fd, .events = POLLIN };
+
+	if (fd >= 0 && poll(&polled, 1, 0) > 0)
+		drain(worker, fd);
+}
+
+/* What it reads may be empty. */
+static void fill(int fd)
+{
+	struct pollfd polled = { .fd = fd, .events = POLLIN | POLLOUT };
+	const uint64_t one = 1;
+
+	if (fd >= 0 && poll(&polled, 1, 0) > 0 && !(polled.revents & POLLIN) &&
+	    write(fd, &one, sizeof(one)) < 0)
+		return; /* it has been kicked meanwhile */
+}
+
+/* A front end can make an event wait for its writer, whatever we set at first,
+ * and on old kernels for its reader. Who empties a full one, and there fills an
+ * empty one, sets the worker free. This thread waits for none of them, or the
+ * door could never be closed; on old kernels it can be made to. */
 static void nudge(struct tm_vhost_worker *worker)
 {
 	struct tm_vhost_device *device = worker->device;
-	const uint64_t one = 1;
 
 	for (uint32_t i = worker->number; i < device->blk.queues;
 	     i += device->worker_count) {
-		struct pollfd call = { .fd = device->rings[i].call_fd,
-				       .events = POLLIN };
-		struct pollfd kick = { .fd = device->rings[i].kick_fd,
-				       .events = POLLIN | POLLOUT };
-
-		if (call.fd >= 0 && poll(&call, 1, 0) > 0)
-			drain(call.fd);
-		if (kick.fd >= 0 && poll(&kick, 1, 0) > 0 &&
-		    !(kick.revents & POLLIN) &&
-		    write(kick.fd, &one, sizeof(one)) < 0)
-			continue; /* it has been kicked meanwhile */
+		empty(worker, device->rings[i].call_fd);
+		empty(worker, device->rings[i].error_fd);
+		if (worker->reads_may_wait)
+			fill(device->rings[i].kick_fd);
 	}
 }
 
@@ -336,6 +369,9 @@ int tm_vhost_worker_start(struct tm_vhost_device *device, uint32_t number)
 	sem_init(&worker->go_on, 0, 0);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = worker->wake_fd < 0 ? -errno : 0;
+	/* Before Linux 5.8. */
+	worker->reads_may_wait =
+		!err && read_at_once(worker->wake_fd) < 0 && errno != EAGAIN;
 	if (!err)
 		err = tm_vhost_thread(&worker->thread, run, worker);
 	if (err) {
