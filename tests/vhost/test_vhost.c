@@ -497,6 +497,38 @@ START_TEST(memory_that_is_gone_ends_rings_and_nothing_else)
 }
 END_TEST
 
+START_TEST(memory_is_lent_within_bounds)
+{
+	struct tm_vhost_region region = peer_region(&peer);
+	int sparse = memfd_create("sparse", MFD_CLOEXEC), pipes[2];
+
+	peer.protocol |= BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
+	connect_peer(1);
+	/* It costs its owner nothing, and us addresses that all doors share. */
+	region.size_bytes = UINT64_C(3) << 40;
+	region.guest_address += UINT64_C(1) << 45;
+	region.user_address = UINT64_C(1) << 50;
+	ck_assert_int_eq(ftruncate(sparse, INT64_C(3) << 40), 0);
+	ck_assert_int_eq(change_region(TM_VHOST_ADD_MEM_REG, &region, sparse),
+			 0);
+	region.guest_address += UINT64_C(1) << 45;
+	region.user_address += UINT64_C(1) << 50;
+	ck_assert_int_eq(change_region(TM_VHOST_ADD_MEM_REG, &region, sparse),
+			 -EREMOTEIO);
+	region.size_bytes = 4096;
+	ck_assert_int_eq(change_region(TM_VHOST_ADD_MEM_REG, &region, sparse),
+			 0);
+	region.guest_address += UINT64_C(1) << 45;
+	region.user_address += UINT64_C(1) << 50;
+	ck_assert_int_eq(pipe(pipes), 0);
+	ck_assert_int_eq(change_region(TM_VHOST_ADD_MEM_REG, &region, pipes[0]),
+			 -EREMOTEIO);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(sparse);
+}
+END_TEST
+
 /* --- who keeps us waiting ------------------------------------------------- */
 
 static void set_waits(int fd, bool waits)
@@ -771,6 +803,7 @@ int main(void)
 	tcase_add_test(tcase, memory_comes_and_goes_by_the_slot);
 	tcase_add_test(tcase, a_table_changes_while_a_request_is_under_way);
 	tcase_add_test(tcase, memory_that_is_gone_ends_rings_and_nothing_else);
+	tcase_add_test(tcase, memory_is_lent_within_bounds);
 	tcase_add_test(tcase, a_full_event_keeps_nobody_waiting);
 	tcase_add_test(tcase, a_fickle_event_keeps_nobody_waiting);
 	tcase_add_test(tcase, requests_in_flight_are_done_again_in_order);

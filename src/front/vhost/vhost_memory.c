@@ -12,6 +12,9 @@
  * hugetlbfs. What happens later is for the guarded copies of guest_memory.h,
  * which all go through: a fault breaks the map, not the process.
  *
+ * Files can be sparse, so that a region's size costs its owner nothing, and us
+ * addresses, which all doors share: a front end has ALL_MAX_BYTES of them.
+ *
  * Regions overlap in neither kind of address:
  *	for all i != j:  [guest_i, guest_i + size_i) and [guest_j, ...) are
  *	apart, and [user_i, ...) and [user_j, ...) are apart
@@ -21,6 +24,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -33,6 +37,7 @@
 #include "vhost_memory.h"
 
 #define ALIGN_MAX_BYTES (UINT64_C(1) << 30)
+#define ALL_MAX_BYTES (UINT64_C(1) << 42)
 
 struct mapping {
 	struct tm_vhost_region region;
@@ -92,7 +97,7 @@ static bool overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
 static const char *check_numbers(const struct tm_vhost_memory *memory,
 				 const struct tm_vhost_region *region)
 {
-	uint64_t bytes = region->size_bytes;
+	uint64_t bytes = region->size_bytes, others_bytes = 0;
 
 	if (!bytes || (bytes | region->guest_address | region->user_address |
 		       region->map_offset) %
@@ -112,7 +117,10 @@ static const char *check_numbers(const struct tm_vhost_memory *memory,
 		    overlap(region->user_address, bytes, other->user_address,
 			    other->size_bytes))
 			return "memory regions that overlap";
+		others_bytes += other->size_bytes;
 	}
+	if (bytes > ALL_MAX_BYTES - others_bytes)
+		return "more memory than a front end may lend";
 	return NULL;
 }
 
@@ -124,6 +132,10 @@ static const char *check_file(const struct tm_vhost_region *region, int fd,
 	struct stat st;
 	uint64_t align;
 
+	/* Only the two have seals; anything else is not even asked what it is,
+	 * since its file system might not answer. */
+	if (fcntl(fd, F_GET_SEALS) < 0)
+		return "memory that is neither tmpfs, memfd nor hugetlbfs";
 	if (fstat(fd, &st) || fstatfs(fd, &fs) || !S_ISREG(st.st_mode))
 		return "memory that is no file";
 	if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC)
