@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -784,6 +785,53 @@ START_TEST(who_kicks_without_end_has_no_processor)
 }
 END_TEST
 
+/* --- a successor ---------------------------------------------------------- */
+
+static int count_fds(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+START_TEST(a_door_that_cannot_open_keeps_nothing)
+{
+	static struct tm_vhost_given given;
+	struct tm_vhost_config config = {
+		.disk = disk,
+		.name = "disk-of-a-test",
+		.block_bytes = 4096,
+		.queues = PEER_QUEUES,
+		.given = &given,
+	};
+	struct rlimit before, none = { 0 };
+	struct tm_vhost *successor;
+	int count, err;
+
+	peer.wants_inflight = true;
+	connect_peer(2);
+	config.listen_fd = listen_here();
+	ck_assert_int_eq(tm_vhost_give(door, &given), 0);
+	count = count_fds();
+	for (uint32_t i = 0; i < given.fd_count; i++)
+		given.fds[i] = dup(given.fds[i]);
+	/* Not one descriptor more. */
+	getrlimit(RLIMIT_NOFILE, &before);
+	none.rlim_max = before.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &none);
+	err = tm_vhost_open(&config, &successor);
+	setrlimit(RLIMIT_NOFILE, &before);
+	ck_assert_int_eq(err, -EMFILE);
+	for (uint32_t i = 0; i < given.fd_count; i++)
+		if (given.fds[i] >= 0)
+			close(given.fds[i]);
+	ck_assert_int_eq(count_fds(), count);
+	close(config.listen_fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("vhost");
@@ -812,6 +860,7 @@ int main(void)
 	tcase_add_test(tcase, a_second_front_end_is_turned_away);
 	tcase_add_test(tcase, it_sleeps_when_nobody_asks);
 	tcase_add_test(tcase, who_kicks_without_end_has_no_processor);
+	tcase_add_test(tcase, a_door_that_cannot_open_keeps_nothing);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }

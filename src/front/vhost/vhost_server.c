@@ -422,6 +422,9 @@ int tm_vhost_open(const struct tm_vhost_config *config, struct tm_vhost **out)
 		err = start_threads(door);
 	if (err) {
 		stop_workers(&door->device);
+		/* What was taken; nobody is there to be parked. */
+		door->device.worker_count = 0;
+		tm_vhost_device_reset(&door->device);
 		if (door->fd >= 0)
 			close(door->fd);
 		if (door->wake_fd >= 0)
