@@ -54,6 +54,7 @@ enum tm_disk_kind {
  * @image: cache: path of the image
  * @share: cache: name of the image's pool, so that other clients of the same
  *	store with the same image and name share it; NULL: a private pool
+ * @client_name: what messages tell the operator to type; NULL: not known
  * @is_readonly: writes answer -EROFS
  * @pause_ms: how long a request waits while the disk is paused; 0: 10000
  * @log: as in struct tmem_store_config, or NULL
@@ -65,6 +66,7 @@ struct tm_disk_config {
 	const char *backing;
 	const char *image;
 	const char *share;
+	const char *client_name;
 	bool is_readonly;
 	uint32_t pause_ms;
 	void (*log)(void *opaque, enum tmem_log_level level, const char *text);

@@ -65,6 +65,7 @@ struct tm_cache {
 	/* Set at creation, then constant. */
 	int fd;
 	char *share;
+	char client_name[TMEM_CLIENT_NAME_MAX + 1];
 	bool is_regular;
 	/* Changed with all blocks locked; read at any time: whoever uses a pool
 	 * that is gone finds nothing, and epoch keeps its fill out. */
@@ -253,6 +254,22 @@ static int find_pool(const struct tm_cache *cache)
 	return found;
 }
 
+/* What there is to type. The image as it is has that uuid; one that changes
+ * has another, so it is said again then. */
+static void say_unauthorised(const struct tm_cache *cache)
+{
+	const uint64_t *word = cache->uuid.word;
+
+	tm_disk_log(&cache->disk, TMEM_LOG_ERROR,
+		    "disk: its client is not let into the shared pool: "
+		    "tmem shared-auth %s --uuid %08x-%04x-%04x-%04x-%012" PRIx64
+		    " --auth 1",
+		    cache->client_name, (unsigned)(word[1] >> 32),
+		    (unsigned)(word[1] >> 16 & 0xffff),
+		    (unsigned)(word[1] & 0xffff), (unsigned)(word[0] >> 48),
+		    word[0] & UINT64_C(0xffffffffffff));
+}
+
 static int make_pool(struct tm_cache *cache)
 {
 	struct tmem_client *client = cache->disk.client;
@@ -260,6 +277,8 @@ static int make_pool(struct tm_cache *cache)
 
 	set_auth(cache, &cache->uuid, true);
 	pool = tmem_pool_create(client, TMEM_POOL_SHARED, &cache->uuid);
+	if (pool == -EACCES && cache->share)
+		say_unauthorised(cache);
 	if (pool == -EACCES && !cache->share) {
 		cache->is_private = true;
 		pool = tmem_pool_create(client, 0, NULL);
@@ -704,14 +723,24 @@ static const char *explain(int err)
 		       "client has another use";
 	case -EBUSY:
 		return "somebody else has it open";
-	case -EACCES:
-		return "no access, or its client is not let into the shared "
-		       "pool";
 	case -EINVAL:
 		return "it is empty";
 	default:
 		return strerror(-err);
 	}
+}
+
+/* As the operator's tools have it. A channel does not say. */
+static void set_client_name(struct tm_cache *cache,
+			    const struct tm_disk_config *config)
+{
+	struct tmem_client_info info = { .struct_size = sizeof(info) };
+	const char *name = config->client_name;
+
+	if (!name && !tmem_client_get_info(config->client, &info))
+		name = info.name;
+	snprintf(cache->client_name, sizeof(cache->client_name), "%s",
+		 name && *name ? name : "CLIENT");
 }
 
 int tm_cache_open(const struct tm_disk_config *config, struct tm_disk **disk)
@@ -729,17 +758,22 @@ int tm_cache_open(const struct tm_disk_config *config, struct tm_disk **disk)
 		why = explain(err);
 	}
 	tm_disk_init(&cache->disk, config, &cache_ops, size_bytes);
+	set_client_name(cache, config);
 	if (!err && config->share) {
 		cache->share = strdup(config->share);
 		err = cache->share ? 0 : -ENOMEM;
 	}
 	if (!err) {
 		err = choose_pool(cache);
-		why = explain(err);
+		/* That has been said, and what to do about it. */
+		why = err == -EACCES ? NULL : explain(err);
 	}
 	if (err) {
-		tm_disk_log(&cache->disk, TMEM_LOG_ERROR, "disk: image %s: %s",
-			    config->image ? config->image : "(none)", why);
+		if (why)
+			tm_disk_log(&cache->disk, TMEM_LOG_ERROR,
+				    "disk: image %s: %s",
+				    config->image ? config->image : "(none)",
+				    why);
 		cache_close(&cache->disk);
 		return err;
 	}

@@ -118,7 +118,7 @@ end
 rm -f "$arena"
 truncate -s 8M pages
 start --memory 64M --arena anonymous --boot tmem_shared_auth=1
-refused 'let into the shared pool' image=pages readonly=on share=base \
+refused 'tmem shared-auth one --uuid' image=pages readonly=on share=base \
 	socket="$TMEM_SOCKET" name=one
 end
 start --memory 64M --arena anonymous --boot tmem_shared_auth=0
