@@ -4,7 +4,8 @@
  *
  * The image's reads are wrapped (the linker's --wrap of preadv), to count them
  * from outside, and to have a write overtake a fill: between the image's read
- * and the put, in the same thread, which holds nothing there.
+ * and the put, in the same thread, which holds nothing there. So are its
+ * writes, for a read that begins in the middle of one.
  */
 #include <config.h>
 
@@ -22,6 +23,8 @@
 static struct {
 	_Atomic uint64_t bytes;
 	void (*_Atomic meanwhile)(struct disk_rig *rig);
+	/* Before the image is written. */
+	void (*_Atomic before_write)(struct disk_rig *rig);
 	struct disk_rig *rig;
 } hook;
 
@@ -39,6 +42,19 @@ ssize_t __wrap_preadv(int fd, const struct iovec *iov, int count, off_t offset)
 	if (meanwhile)
 		meanwhile(hook.rig);
 	return done;
+}
+
+ssize_t __real_pwrite(int fd, const void *from, size_t bytes, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t offset);
+
+ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t offset)
+{
+	void (*before)(struct disk_rig * rig);
+
+	before = atomic_exchange(&hook.before_write, NULL);
+	if (before)
+		before(hook.rig);
+	return __real_pwrite(fd, from, bytes, offset);
 }
 
 static void put_image(const char *path, uint32_t generation)
@@ -188,6 +204,43 @@ START_TEST(a_fill_that_raced_a_write_is_not_put)
 }
 END_TEST
 
+static pthread_t overtaken;
+
+static void *read_it(void *opaque)
+{
+	/* Either is right. */
+	uint8_t page[TM_BLOCK_SIZE];
+	struct disk_rig *rig = opaque;
+
+	return (void *)(intptr_t)tm_disk_read(rig->disk, page, 7 * 4096, 4096);
+}
+
+/* Somebody reads the old block, and gets as far as its fill. */
+static void read_meanwhile(struct disk_rig *rig)
+{
+	uint64_t before = hook.bytes;
+
+	pthread_create(&overtaken, NULL, read_it, rig);
+	while (hook.bytes == before)
+		usleep(100);
+}
+
+START_TEST(a_read_within_a_write_fills_nothing)
+{
+	char path[RIG_PATH];
+	struct disk_rig rig;
+	void *result;
+
+	begin(&rig, path);
+	hook.before_write = read_meanwhile;
+	ck_assert_int_eq(rig_write(&rig, 7, 2), 0);
+	pthread_join(overtaken, &result);
+	ck_assert_ptr_null(result);
+	ck_assert_int_eq(rig_read(&rig, 7, 2), 0);
+	end(&rig, path);
+}
+END_TEST
+
 START_TEST(discarded_blocks_leave_image_and_pool)
 {
 	char path[RIG_PATH];
@@ -267,6 +320,18 @@ START_TEST(an_unchanged_image_finds_its_pages_again)
 }
 END_TEST
 
+static int count_pools(struct disk_rig *rig)
+{
+	int count = 0;
+
+	for (int id = 0; id < TMEM_POOLS_MAX; id++) {
+		struct tmem_pool_info info = { .struct_size = sizeof(info) };
+
+		count += !tmem_pool_get_info(rig->t.client, id, &info);
+	}
+	return count;
+}
+
 /* By somebody else while it is closed, or by the disk itself before. */
 START_TEST(a_changed_image_is_another_pool)
 {
@@ -284,6 +349,8 @@ START_TEST(a_changed_image_is_another_pool)
 	}
 	rig_must_open(&rig);
 	ck_assert_uint_eq(rig_info(&rig).blocks_in_tmem, 0);
+	/* Nobody finds the other one's pages: they are gone. */
+	ck_assert_int_eq(count_pools(&rig), 1);
 	read_all_of(&rig, _i ? 1 : 2);
 	end(&rig, path);
 }
@@ -473,6 +540,7 @@ int main(void)
 	tcase_add_test(tc, the_last_block_is_as_short_as_the_image);
 	tcase_add_test(tc, writes_go_through_and_invalidate);
 	tcase_add_loop_test(tc, a_fill_that_raced_a_write_is_not_put, 0, 2);
+	tcase_add_test(tc, a_read_within_a_write_fills_nothing);
 	tcase_add_test(tc, discarded_blocks_leave_image_and_pool);
 	tcase_add_test(tc, prefetched_blocks_are_hits);
 	tcase_add_test(tc, without_memory_the_image_answers);

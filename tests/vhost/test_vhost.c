@@ -36,6 +36,31 @@ static struct tm_disk *disk;
 static struct tm_vhost *door;
 static struct vhost_peer peer;
 static uint64_t seed;
+static struct {
+	pthread_mutex_t lock;
+	char text[256]; /* the last warning */
+} said = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void note_warning(void *opaque, enum tmem_log_level level,
+			 const char *text)
+{
+	(void)opaque;
+	if (level > TMEM_LOG_WARNING)
+		return;
+	pthread_mutex_lock(&said.lock);
+	snprintf(said.text, sizeof(said.text), "%s", text);
+	pthread_mutex_unlock(&said.lock);
+}
+
+static bool was_said(const char *text)
+{
+	bool was;
+
+	pthread_mutex_lock(&said.lock);
+	was = strstr(said.text, text);
+	pthread_mutex_unlock(&said.lock);
+	return was;
+}
 
 static int listen_here(void)
 {
@@ -60,6 +85,7 @@ static void open_door(bool is_readonly)
 		.block_bytes = 4096,
 		.queues = PEER_QUEUES,
 		.threads = 2,
+		.log = note_warning,
 	};
 
 	ck_assert_int_eq(tm_vhost_open(&config, &door), 0);
@@ -277,6 +303,10 @@ START_TEST(errors_are_the_requests_own)
 	ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_IN,
 				      UINT64_MAX - 3, data, 4096),
 			 TM_VIRTIO_BLK_IOERR);
+	/* In bytes it would be the beginning. */
+	ck_assert_int_eq(peer_request(&peer, 0, TM_VIRTIO_BLK_IN,
+				      UINT64_MAX / 512 + 1, data, 4096),
+			 TM_VIRTIO_BLK_IOERR);
 	ck_assert_int_eq(
 		peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 0, data, 100),
 		TM_VIRTIO_BLK_IOERR);
@@ -292,6 +322,145 @@ START_TEST(errors_are_the_requests_own)
 		peer_request(&peer, 0, TM_VIRTIO_BLK_GET_ID, 0, id, sizeof(id)),
 		TM_VIRTIO_BLK_OK);
 	ck_assert_str_eq(id, "disk-of-a-test");
+}
+END_TEST
+
+/* What lies in the guest's memory is the guest's to change at any time. */
+START_TEST(a_request_is_what_it_was_when_it_was_taken)
+{
+	const uint32_t bytes = 512 << 10;
+	size_t data_at = 0x200000;
+	uint8_t *read = malloc(bytes);
+
+	connect_peer(1);
+	plain_disk_hold(disk, true);
+	memset(peer.memory + data_at, 3, bytes);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_OUT, 0, 4096);
+	peer_describe(&peer, 0, 1, peer_guest(data_at), bytes, TM_VIRTIO_NEXT,
+		      2);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	/* Its first part is on the way. */
+	while (!plain_disk_waiting(disk))
+		usleep(100);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_OUT, 8192, 4096);
+	plain_disk_hold(disk, false);
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 1, PEER_WAIT_MS), 0);
+	ck_assert_uint_eq(peer_slot_status(&peer, 0), TM_VIRTIO_BLK_OK);
+	ck_assert_int_eq(tm_disk_read(disk, read, 0, bytes), 0);
+	ck_assert_ptr_null(memchr(read, 0, bytes));
+	free(read);
+}
+END_TEST
+
+/* --- rings --------------------------------------------------------------- */
+
+static void describe_in_table(uint16_t index, uint32_t bytes, uint16_t flags,
+			      uint16_t next)
+{
+	struct tm_virtio_descriptor *table =
+		(void *)(peer.memory + PEER_SCRATCH);
+
+	table[index] = (struct tm_virtio_descriptor){
+		htole64(peer_guest(PEER_SCRATCH)), htole32(bytes),
+		htole16(flags), htole16(next)
+	};
+	peer_describe(&peer, 0, 0, peer_guest(PEER_SCRATCH),
+		      (index + 1u) * sizeof(*table), TM_VIRTIO_INDIRECT, 0);
+}
+
+static void describe(uint16_t index, uint32_t bytes, uint16_t flags,
+		     uint16_t next)
+{
+	peer_describe(&peer, 0, index, peer_guest(PEER_SCRATCH), bytes, flags,
+		      next);
+}
+
+static void chain_loops(void)
+{
+	describe(0, 16, TM_VIRTIO_NEXT, 0);
+}
+
+static void table_loops(void)
+{
+	describe_in_table(0, 16, TM_VIRTIO_NEXT, 0);
+}
+
+static void table_in_table(void)
+{
+	describe_in_table(0, 16, TM_VIRTIO_INDIRECT, 0);
+}
+
+static void table_too_large(void)
+{
+	describe_in_table(1024, 16, 0, 0);
+}
+
+static void table_left(void)
+{
+	describe_in_table(1, 16, TM_VIRTIO_NEXT, 2);
+	describe_in_table(0, 16, TM_VIRTIO_NEXT, 1);
+}
+
+static void written_before_read(void)
+{
+	describe(0, 64, TM_VIRTIO_NEXT | TM_VIRTIO_WRITE, 1);
+	describe(1, 16, TM_VIRTIO_NEXT, 2);
+	describe(2, 1, TM_VIRTIO_WRITE, 0);
+}
+
+static void chain_left(void)
+{
+	describe(0, 16, TM_VIRTIO_NEXT, PEER_ENTRIES);
+}
+
+static void header_short(void)
+{
+	describe(0, 15, TM_VIRTIO_NEXT, 1);
+	describe(1, 1, TM_VIRTIO_WRITE, 0);
+}
+
+static void too_many(void)
+{
+	peer_set_available(&peer, 0, PEER_ENTRIES);
+}
+
+static const struct {
+	void (*build)(void);
+	const char *says;
+} lies[] = {
+	{ chain_loops, "descriptors without end" },
+	{ table_loops, "descriptors without end" },
+	{ table_in_table, "an indirect table in another" },
+	{ table_too_large, "an indirect table of such a size" },
+	{ table_left, "a descriptor past its table" },
+	{ written_before_read, "what can be read after what is written" },
+	{ chain_left, "a descriptor past its table" },
+	{ header_short, "a request without header or status" },
+	{ too_many, "more requests than the ring has entries" },
+};
+
+static void wait_until_broken(void)
+{
+	struct tm_vhost_info info;
+
+	do {
+		tm_vhost_get_info(door, &info);
+		usleep(100);
+	} while (!info.is_broken);
+}
+
+START_TEST(what_no_driver_writes_stops_the_ring)
+{
+	connect_peer(1);
+	lies[_i].build();
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	wait_until_broken();
+	/* The worker says it after that. */
+	ck_assert_int_ge(peer_stop_queue(&peer, 0), 0);
+	ck_assert_msg(was_said(lies[_i].says), "%s", said.text);
+	ck_assert_uint_eq(peer_used_index(&peer, 0), 0);
 }
 END_TEST
 
@@ -424,9 +593,14 @@ START_TEST(memory_comes_and_goes_by_the_slot)
 }
 END_TEST
 
+static _Atomic bool is_changed;
+
 static void *change_table(void *opaque)
 {
-	return (void *)(intptr_t)peer_set_memory(opaque);
+	int err = peer_set_memory(opaque);
+
+	is_changed = true;
+	return (void *)(intptr_t)err;
 }
 
 START_TEST(a_table_changes_while_a_request_is_under_way)
@@ -444,7 +618,11 @@ START_TEST(a_table_changes_while_a_request_is_under_way)
 	while (!plain_disk_waiting(disk))
 		usleep(100);
 	pthread_create(&thread, NULL, change_table, &peer);
-	usleep(10000);
+	/* It is answered when nobody uses the old one any more. */
+	for (int i = 0; i < 200; i++) {
+		ck_assert(!is_changed);
+		usleep(1000);
+	}
 	plain_disk_hold(disk, false);
 	pthread_join(thread, &result);
 	ck_assert_int_eq((intptr_t)result, 0);
@@ -498,6 +676,56 @@ START_TEST(memory_that_is_gone_ends_rings_and_nothing_else)
 }
 END_TEST
 
+/* A table of two regions, the second one @guest and @user bytes after the
+ * first. */
+static void offer_two(uint64_t guest, uint64_t user, uint64_t size_bytes,
+		      const char *says)
+{
+	struct tm_vhost_region regions[2] = { peer_region(&peer),
+					      peer_region(&peer) };
+	int fds[2] = { peer.memory_fd, peer.memory_fd };
+
+	peer_hang_up(&peer);
+	peer.queue[0].base = 0;
+	connect_peer(1);
+	regions[1].guest_address += guest;
+	regions[1].user_address += user;
+	regions[1].size_bytes = size_bytes;
+	ck_assert_int_eq(peer_set_table(&peer, regions, fds, 2),
+			 says ? -ECONNRESET : 0);
+	if (says)
+		ck_assert_msg(was_said(says), "%s", said.text);
+}
+
+START_TEST(regions_that_cannot_be_end_the_connection)
+{
+	const uint64_t bytes = PEER_MEMORY_BYTES;
+
+	offer_two(bytes, bytes, bytes, NULL);
+	offer_two(bytes - 4096, bytes, bytes, "regions that overlap");
+	offer_two(bytes, bytes - 4096, bytes, "regions that overlap");
+	offer_two(-(PEER_GUEST + 4096), bytes, bytes, "region that wraps");
+	offer_two(bytes, bytes, bytes + 4096, "beyond the end of its file");
+	offer_two(bytes, bytes + 17, bytes, "not of whole pages");
+}
+END_TEST
+
+START_TEST(a_message_longer_than_its_request_ends_the_connection)
+{
+	struct {
+		struct tm_vhost_vring_addr addr;
+		uint64_t more;
+	} payload = { .more = 0 };
+
+	connect_peer(1);
+	payload.addr = peer_ring_address(&peer, 0);
+	ck_assert_int_eq(peer_send(&peer, TM_VHOST_SET_VRING_ADDR, 0, &payload,
+				   sizeof(payload), NULL, 0),
+			 0);
+	ck_assert(peer_is_dropped(&peer));
+}
+END_TEST
+
 START_TEST(memory_is_lent_within_bounds)
 {
 	struct tm_vhost_region region = peer_region(&peer);
@@ -535,16 +763,6 @@ END_TEST
 static void set_waits(int fd, bool waits)
 {
 	ck_assert_int_eq(fcntl(fd, F_SETFL, waits ? 0 : O_NONBLOCK), 0);
-}
-
-static void wait_until_broken(void)
-{
-	struct tm_vhost_info info;
-
-	do {
-		tm_vhost_get_info(door, &info);
-		usleep(100);
-	} while (!info.is_broken);
 }
 
 START_TEST(a_full_event_keeps_nobody_waiting)
@@ -683,6 +901,41 @@ START_TEST(requests_in_flight_are_done_again_in_order)
 		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
 	ck_assert_uint_eq(data[0], 1);
 	ck_assert_uint_eq(peer_used_index(&peer, 0), 6);
+}
+END_TEST
+
+/* Its used ring is gone when it is done. */
+START_TEST(a_request_that_was_not_told_stays_marked)
+{
+	struct tm_vhost_inflight_queue *queue;
+	struct tm_vhost_region regions[2];
+	int fds[2] = { peer.memory_fd, memfd_create("stays", MFD_CLOEXEC) };
+
+	peer.wants_inflight = true;
+	connect_peer(1);
+	queue = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     peer.inflight_fd, 0);
+	ck_assert_int_eq(ftruncate(fds[1], 4096), 0);
+	regions[0] = regions[1] = peer_region(&peer);
+	regions[1].guest_address += UINT64_C(1) << 32;
+	regions[1].user_address = UINT64_C(1) << 46;
+	regions[1].size_bytes = 4096;
+	ck_assert_int_eq(peer_set_table(&peer, regions, fds, 2), 0);
+	plain_disk_hold(disk, true);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_FLUSH, 0, 0);
+	peer_describe(&peer, 0, 2, regions[1].guest_address, 1, TM_VIRTIO_WRITE,
+		      0);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	while (!plain_disk_waiting(disk))
+		usleep(100);
+	ck_assert_uint_eq(queue->entry[0].is_inflight, 1);
+	ck_assert_int_eq(ftruncate(peer.memory_fd, 0), 0);
+	plain_disk_hold(disk, false);
+	wait_until_broken();
+	ck_assert_uint_eq(queue->entry[0].is_inflight, 1);
+	munmap(queue, 4096);
+	close(fds[1]);
 }
 END_TEST
 
@@ -844,6 +1097,9 @@ int main(void)
 	tcase_add_test(tcase, many_requests_are_answered_once_each);
 	tcase_add_test(tcase, discard_and_write_zeroes_leave_zeros);
 	tcase_add_test(tcase, errors_are_the_requests_own);
+	tcase_add_test(tcase, a_request_is_what_it_was_when_it_was_taken);
+	tcase_add_loop_test(tcase, what_no_driver_writes_stops_the_ring, 0,
+			    sizeof(lies) / sizeof(lies[0]));
 	tcase_add_test(tcase, a_readonly_disk_says_so_and_is);
 	tcase_add_test(tcase, it_works_without_any_feature);
 	tcase_add_test(tcase, a_queue_stops_and_goes_on_where_it_was);
@@ -851,10 +1107,14 @@ int main(void)
 	tcase_add_test(tcase, memory_comes_and_goes_by_the_slot);
 	tcase_add_test(tcase, a_table_changes_while_a_request_is_under_way);
 	tcase_add_test(tcase, memory_that_is_gone_ends_rings_and_nothing_else);
+	tcase_add_test(tcase, regions_that_cannot_be_end_the_connection);
+	tcase_add_test(tcase,
+		       a_message_longer_than_its_request_ends_the_connection);
 	tcase_add_test(tcase, memory_is_lent_within_bounds);
 	tcase_add_test(tcase, a_full_event_keeps_nobody_waiting);
 	tcase_add_test(tcase, a_fickle_event_keeps_nobody_waiting);
 	tcase_add_test(tcase, requests_in_flight_are_done_again_in_order);
+	tcase_add_test(tcase, a_request_that_was_not_told_stays_marked);
 	tcase_add_test(tcase, what_got_into_the_used_ring_is_not_done_again);
 	tcase_add_test(tcase, who_hangs_up_is_let_in_again_at_once);
 	tcase_add_test(tcase, a_second_front_end_is_turned_away);
