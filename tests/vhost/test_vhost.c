@@ -12,11 +12,16 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -729,7 +734,7 @@ END_TEST
 START_TEST(memory_is_lent_within_bounds)
 {
 	struct tm_vhost_region region = peer_region(&peer);
-	int sparse = memfd_create("sparse", MFD_CLOEXEC), pipes[2];
+	int sparse = memfd_create("sparse", MFD_CLOEXEC);
 
 	peer.protocol |= BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
 	connect_peer(1);
@@ -747,13 +752,6 @@ START_TEST(memory_is_lent_within_bounds)
 	region.size_bytes = 4096;
 	ck_assert_int_eq(change_region(TM_VHOST_ADD_MEM_REG, &region, sparse),
 			 0);
-	region.guest_address += UINT64_C(1) << 45;
-	region.user_address += UINT64_C(1) << 50;
-	ck_assert_int_eq(pipe(pipes), 0);
-	ck_assert_int_eq(change_region(TM_VHOST_ADD_MEM_REG, &region, pipes[0]),
-			 -EREMOTEIO);
-	close(pipes[0]);
-	close(pipes[1]);
 	close(sparse);
 }
 END_TEST
@@ -842,6 +840,121 @@ START_TEST(a_fickle_event_keeps_nobody_waiting)
 	plain_disk_hold(disk, false);
 	pthread_join(stopper, &result);
 	ck_assert_int_eq((intptr_t)result, 1);
+}
+END_TEST
+
+/* A file system that lets a file be opened, and answers nothing more. */
+static void answer_opens(int device)
+{
+	static char request[1 << 17];
+	const struct fuse_in_header *in = (const void *)request;
+
+	while (read(device, request, sizeof(request)) > 0) {
+		struct {
+			struct fuse_out_header header;
+			union {
+				struct fuse_init_out init;
+				struct fuse_open_out open;
+			} u;
+		} out = { .header = { .unique = in->unique } };
+
+		if (in->opcode != FUSE_INIT && in->opcode != FUSE_OPEN)
+			continue;
+		out.header.len = sizeof(out.header) + sizeof(out.u.open);
+		if (in->opcode == FUSE_INIT) {
+			out.u.init.major = FUSE_KERNEL_VERSION;
+			out.u.init.minor = 31;
+			out.u.init.max_write = 4096;
+			out.header.len = sizeof(out);
+		}
+		if (write(device, &out, out.header.len) < 0)
+			break;
+	}
+}
+
+/* What it serves is one file, passed to us by who opened it; no mount of it is
+ * to be seen here. */
+static void serve_file(int socket)
+{
+	struct vhost_peer opener = { .fd = socket };
+	char options[64], path[] = "/tmp/tmem-vhost-XXXXXX";
+	int device = open("/dev/fuse", O_RDWR);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=100600,user_id=0,group_id=0", device);
+	close(mkstemp(path));
+	if (device < 0 || unshare(CLONE_NEWNS) ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmem", path, "fuse", MS_NOSUID | MS_NODEV, options)) {
+		unlink(path);
+		_exit(0);
+	}
+	if (!fork()) {
+		int fd;
+
+		close(device);
+		fd = open(path, O_RDWR);
+		umount2(path, MNT_DETACH);
+		unlink(path);
+		peer_send_raw(&opener, "x", 1, &fd, 1);
+		_exit(0);
+	}
+	close(socket);
+	answer_opens(device);
+	_exit(0);
+}
+
+/* Its descriptor; -1: there is none to be had here. */
+static int unanswered_file(pid_t *server)
+{
+	struct vhost_peer opener = { .fd = -1 };
+	int sockets[2], fd = -1;
+	char byte;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+	*server = fork();
+	if (!*server)
+		serve_file(sockets[1]);
+	close(sockets[1]);
+	opener.fd = sockets[0];
+	peer_receive_some(&opener, &byte, 1, &fd);
+	close(sockets[0]);
+	return fd;
+}
+
+START_TEST(a_file_that_nobody_answers_for_keeps_nobody_waiting)
+{
+	struct tm_vhost_info info;
+	pid_t server;
+	int fd = unanswered_file(&server);
+
+	if (fd < 0) {
+		puts("no file systems in user space here");
+		kill(server, SIGKILL);
+		return;
+	}
+	connect_peer(1);
+	if (_i == 0)
+		peer_send(&peer, TM_VHOST_GET_FEATURES, 0, NULL, 0, &fd, 1);
+	else if (_i == 1)
+		peer_set_event(&peer, TM_VHOST_SET_VRING_CALL, 0, fd);
+	else
+		peer_set_table(&peer,
+			       (struct tm_vhost_region[]){ peer_region(&peer) },
+			       &fd, 1);
+	ck_assert(peer_is_dropped(&peer));
+	peer_hang_up(&peer);
+	/* One such file is enough. */
+	ck_assert_int_ne(peer_setup(&peer, socket_path, 1), 0);
+	tm_vhost_get_info(door, &info);
+	ck_assert_uint_eq(info.dropped, 1);
+	tm_vhost_close(door);
+	open_door(false);
+	peer_hang_up(&peer);
+	connect_peer(1);
+	kill(server, SIGKILL);
+	close(fd);
 }
 END_TEST
 
@@ -1113,6 +1226,9 @@ int main(void)
 	tcase_add_test(tcase, memory_is_lent_within_bounds);
 	tcase_add_test(tcase, a_full_event_keeps_nobody_waiting);
 	tcase_add_test(tcase, a_fickle_event_keeps_nobody_waiting);
+	tcase_add_loop_test(tcase,
+			    a_file_that_nobody_answers_for_keeps_nobody_waiting,
+			    0, 3);
 	tcase_add_test(tcase, requests_in_flight_are_done_again_in_order);
 	tcase_add_test(tcase, a_request_that_was_not_told_stays_marked);
 	tcase_add_test(tcase, what_got_into_the_used_ring_is_not_done_again);

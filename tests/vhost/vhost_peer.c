@@ -156,7 +156,7 @@ int peer_send(struct vhost_peer *peer, uint32_t request, uint32_t flags,
 			     fd_count);
 }
 
-static int receive_some(struct vhost_peer *peer, void *to, size_t size, int *fd)
+int peer_receive_some(struct vhost_peer *peer, void *to, size_t size, int *fd)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -188,7 +188,7 @@ static int receive_some(struct vhost_peer *peer, void *to, size_t size, int *fd)
 static int receive_all(struct vhost_peer *peer, void *to, size_t size, int *fd)
 {
 	while (size) {
-		int got = receive_some(peer, to, size, fd);
+		int got = peer_receive_some(peer, to, size, fd);
 
 		if (got < 0)
 			return got;
@@ -276,7 +276,7 @@ bool peer_is_dropped(struct vhost_peer *peer)
 	int fd = -1, got;
 
 	do {
-		got = receive_some(peer, bytes, sizeof(bytes), &fd);
+		got = peer_receive_some(peer, bytes, sizeof(bytes), &fd);
 		close_fd(&fd);
 	} while (got > 0);
 	return got == -ECONNRESET;

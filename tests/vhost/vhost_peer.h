@@ -73,6 +73,8 @@ int peer_send(struct vhost_peer *peer, uint32_t request, uint32_t flags,
 /* With a header of its own making. */
 int peer_send_raw(struct vhost_peer *peer, const void *bytes, size_t size,
 		  const int *fds, size_t fd_count);
+/* What there is of it: how many bytes. @fd: what came with it, if any did. */
+int peer_receive_some(struct vhost_peer *peer, void *to, size_t size, int *fd);
 /* What comes: the payload's size. @fd: -1, or what came with it. */
 int peer_receive(struct vhost_peer *peer, struct tm_vhost_header *header,
 		 void *payload, size_t max_bytes, int *fd);

@@ -28,6 +28,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "vhost_descriptor.h"
 #include "vhost_device.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -237,14 +238,7 @@ void tm_vhost_ring_start(struct tm_vhost_device *device,
 /* An event is an eventfd: of a pipe or a file we could be made to wait. */
 static bool is_event(int fd)
 {
-	static const char eventfd_is[] = "anon_inode:[eventfd]";
-	char path[32], link[sizeof(eventfd_is) + 1];
-	ssize_t length;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	length = readlink(path, link, sizeof(link));
-	return length == sizeof(eventfd_is) - 1 &&
-	       !memcmp(link, eventfd_is, sizeof(eventfd_is) - 1) &&
+	return tm_vhost_is_eventfd(fd) &&
 	       !fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 }
 

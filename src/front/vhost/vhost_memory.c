@@ -24,7 +24,6 @@
 #include <config.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -34,6 +33,7 @@
 #include <unistd.h>
 
 #include "guest_memory.h"
+#include "vhost_descriptor.h"
 #include "vhost_memory.h"
 
 #define ALIGN_MAX_BYTES (UINT64_C(1) << 30)
@@ -132,9 +132,7 @@ static const char *check_file(const struct tm_vhost_region *region, int fd,
 	struct stat st;
 	uint64_t align;
 
-	/* Only the two have seals; anything else is not even asked what it is,
-	 * since its file system might not answer. */
-	if (fcntl(fd, F_GET_SEALS) < 0)
+	if (!tm_vhost_is_memory(fd))
 		return "memory that is neither tmpfs, memfd nor hugetlbfs";
 	if (fstat(fd, &st) || fstatfs(fd, &fs) || !S_ISREG(st.st_mode))
 		return "memory that is no file";

@@ -7,7 +7,8 @@
  * peer. A message is put together from what there is to read, never more than
  * what is left of it, so that descriptors belong to the message they came with;
  * an answer that does not fit into the socket at once ends the connection,
- * since a front end that asks reads.
+ * since a front end that asks reads; a descriptor of a kind that nobody wants
+ * is closed by somebody else (vhost_descriptor.c).
  *
  * One front end at a time. A second one finds the door closed; but one that has
  * hung up is noticed before the next is looked at, so that a front end that
@@ -31,6 +32,7 @@
 #include <tmem/xen.h>
 
 #include "disk.h"
+#include "vhost_descriptor.h"
 #include "vhost_device.h"
 
 #define QUEUES_DEFAULT 16
@@ -42,7 +44,9 @@
 struct arriving {
 	size_t bytes;
 	size_t fd_count;
-	int fds[TM_VHOST_FDS_MAX];
+	/* The one read too many included. */
+	int fds[2 * TM_VHOST_FDS_MAX];
+	bool has_strangers; /* among them */
 	struct tm_vhost_header header;
 	uint8_t payload[TM_VHOST_PAYLOAD_MAX];
 };
@@ -56,6 +60,7 @@ struct tm_vhost {
 	/* the thread's */
 	int fd; /* -1: nobody is connected */
 	struct arriving arriving;
+	struct tm_vhost_strangers *strangers; /* being closed; or NULL */
 	bool is_short_of_descriptors;
 	bool is_given; /* a successor has the front end */
 	/* for others to see */
@@ -67,15 +72,25 @@ struct tm_vhost {
 
 /* --- a message arrives --------------------------------------------------- */
 
-static void forget_message(struct arriving *arriving)
+static void forget_message(struct tm_vhost *door)
 {
-	for (size_t i = 0; i < arriving->fd_count; i++)
-		if (arriving->fds[i] >= 0)
-			close(arriving->fds[i]);
+	struct arriving *arriving = &door->arriving;
+
+	if (arriving->has_strangers) {
+		tm_vhost_strangers_forget(door->strangers);
+		door->strangers = tm_vhost_strangers_close(arriving->fds,
+							   arriving->fd_count);
+	} else {
+		for (size_t i = 0; i < arriving->fd_count; i++)
+			if (arriving->fds[i] >= 0)
+				close(arriving->fds[i]);
+	}
 	arriving->bytes = arriving->fd_count = 0;
+	arriving->has_strangers = false;
 }
 
-/* Takes the descriptors that came; those there is no room for are closed. */
+/* Takes the descriptors that came, while they are no more than a message has
+ * and all are of a kind that we know. */
 static int take_descriptors(struct arriving *arriving, struct msghdr *msg)
 {
 	int err = msg->msg_flags & MSG_CTRUNC ? -EPROTO : 0;
@@ -90,15 +105,14 @@ static int take_descriptors(struct arriving *arriving, struct msghdr *msg)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (arriving->fd_count < TM_VHOST_FDS_MAX) {
-				arriving->fds[arriving->fd_count++] = fd;
-			} else {
-				close(fd);
-				err = -EPROTO;
-			}
+			arriving->fds[arriving->fd_count++] = fd;
+			if (!tm_vhost_is_memory(fd) && !tm_vhost_is_eventfd(fd))
+				arriving->has_strangers = true;
 		}
 	}
-	return err;
+	return arriving->fd_count > TM_VHOST_FDS_MAX || arriving->has_strangers
+		       ? -EPROTO
+		       : err;
 }
 
 /* Reads on. > 0: so many bytes; -EAGAIN; -ECONNRESET; -EPROTO. */
@@ -206,7 +220,7 @@ static void drop(struct tm_vhost *door, const char *why)
 	} else {
 		tm_vhost_say(device, TMEM_LOG_INFO, "front end is gone");
 	}
-	forget_message(&door->arriving);
+	forget_message(door);
 	/* Its requests are finished before it can know that we are gone. */
 	tm_vhost_device_reset(device);
 	close(door->fd);
@@ -231,7 +245,7 @@ static void serve_message(struct tm_vhost *door)
 		drop(door, why);
 		return;
 	}
-	forget_message(arriving);
+	forget_message(door);
 	if (reply.is_due && send_reply(door, message.request, &reply))
 		drop(door, "it does not read its answers");
 }
@@ -243,7 +257,10 @@ static void read_on(struct tm_vhost *door)
 	if (got > 0)
 		serve_message(door);
 	else if (got == -EPROTO)
-		drop(door, "a message that is none");
+		drop(door, door->arriving.has_strangers
+				   ? "a descriptor that is neither an eventfd "
+				     "nor memory of tmpfs, memfd or hugetlbfs"
+				   : "a message that is none");
 	else if (got < 0)
 		drop(door, NULL);
 }
@@ -260,9 +277,12 @@ static void let_in(struct tm_vhost *door)
 			   errno == ENOBUFS || errno == ENOMEM);
 	if (fd < 0)
 		return;
-	if (door->fd >= 0) {
+	if (door->fd >= 0 || !tm_vhost_strangers_are_gone(door->strangers)) {
 		tm_vhost_say(&door->device, TMEM_LOG_WARNING,
-			     "a second front end was turned away");
+			     door->fd >= 0
+				     ? "a second front end was turned away"
+				     : "a front end was turned away: what the "
+				       "last one sent is not closed yet");
 		close(fd);
 		return;
 	}
@@ -475,6 +495,7 @@ void tm_vhost_close(struct tm_vhost *door)
 	stop_workers(&door->device);
 	close(door->listen_fd);
 	close(door->wake_fd);
+	tm_vhost_strangers_forget(door->strangers);
 	free(door);
 }
 
