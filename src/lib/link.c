@@ -384,30 +384,38 @@ static void make_ready(struct tm_lane *lane, const struct tm_call *last)
 		tm_prefetch_write(page_of(lane, slot), TMEM_PAGE_SIZE);
 }
 
+static void tell(struct tm_lane *lane)
+{
+	tm_doorbell_ring(&lane->head->submitted.count, lane->submitted,
+			 &lane->head->completed.sleeps,
+			 &lane->head->completed.wake_at);
+}
+
 int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,
 		uint32_t *done, uint64_t timeout_ns)
 {
 	uint32_t placed = *done;
 
 	while (*done < count) {
-		bool is_more = false;
+		bool is_untold = false;
 
 		while (placed < count &&
 		       lane->submitted - lane->completed < lane->link->entries) {
+			const struct tm_call *call = &calls[placed];
+
 			place(lane, &calls[placed++]);
-			is_more = true;
+			/* A page is worked on while the next is copied. */
+			is_untold = !call->in;
+			if (!is_untold)
+				tell(lane);
 		}
-		if (is_more)
-			tm_doorbell_ring(&lane->head->submitted.count,
-					 lane->submitted,
-					 &lane->head->completed.sleeps,
-					 &lane->head->completed.wake_at);
+		if (is_untold)
+			tell(lane);
 		if (!has_answer(lane)) {
 			int err;
 
 			make_ready(lane, &calls[placed - 1]);
 			err = wait_for_answer(lane, timeout_ns);
-
 			if (err)
 				return err;
 		}
