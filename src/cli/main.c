@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "nearest.h"
+#include "output.h"
 
 static const struct tm_cli_verb *const verbs[] = {
 	&tm_cli_estimate, &tm_cli_capture, &tm_cli_replay,  &tm_cli_bench,
@@ -70,7 +71,7 @@ static int take_control(int argc, char **argv)
 	return used;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const struct tm_cli_verb *verb;
 	int used = take_control(argc, argv);
@@ -95,4 +96,9 @@ int main(int argc, char **argv)
 	if (!verb)
 		return TM_CLI_USAGE;
 	return verb->run(verb, argc - 2, argv + 2);
+}
+
+int main(int argc, char **argv)
+{
+	return tm_output_finish("tmem", run(argc, argv));
 }
