@@ -161,6 +161,16 @@ expect 2 migrate web
 expect 2 migrate web --to tcp:1
 says 'neither unix:PATH'
 
+# --- a migration's command that ends well and has taken nothing, or not all
+expect 0 thaw web
+for command in true 'head -c 1000 >/dev/null' 'exec <&-; sleep 0.1'; do
+	expect 1 migrate web --to "exec:$command"
+	says 'ended without taking the client, which stays where it is'
+	expect 0 list web --json
+	json '!$j->{frozen} && !$j->{migrating}'
+	has_pages web "$had"
+done
+
 # --- of Xen's tools
 make_libxc()
 {
@@ -191,6 +201,10 @@ expect 0 list old --json
 json '$j->{weight} == 5 && $j->{compress} && !$j->{frozen}'
 json 'join(" ", map { $_->{id} } @{$j->{pools}}) eq "0 3 4 5"'
 json '!$j->{pools}[0]{persistent} && $j->{pools}[1]{pages} == 4'
+# So small that all of it fits the pipe to a command that reads none of it.
+expect 1 migrate old --to 'exec:sleep 0.5'
+says 'ended without taking the client'
+has_pages old 6
 expect 0 destroy old
 # The first page of the pool went while the domain moved; it was frozen before.
 make_libxc 2 1 >old
