@@ -105,7 +105,7 @@ static int pass_on(void *opaque, const void *data, size_t size)
 	return 0;
 }
 
-static bool is_cut(struct migration *m)
+static bool was_cut(struct migration *m)
 {
 	bool is_cut;
 
@@ -132,7 +132,7 @@ static void *run_source(void *opaque)
 
 	tm_cli_client_path(&m->source, "save?live=1", path);
 	err = tm_http_call(&request, &answer);
-	if (err && err != -ECANCELED && !is_cut(m))
+	if (err && err != -ECANCELED && !was_cut(m))
 		tm_cli_explain_call(request.socket, err);
 	if (!err && answer.status != 200)
 		tm_cli_explain_status(&answer);

@@ -93,6 +93,39 @@ json '$j->{reservation_bytes} == 512 << 10 && $j->{cap_bytes} == 16 << 20'
 expect 0 thaw frozen
 expect 0 destroy frozen
 
+# --- interrupted while the daemon keeps it waiting
+perl -MIO::Socket::UNIX -e '
+	$SIG{PIPE} = "IGNORE";
+	my $l = IO::Socket::UNIX->new(Local => "slow", Listen => 1) || die;
+	open my $f, "<", "web.save" or die; read $f, my $b, 50_000;
+	while (my $s = $l->accept) {
+		print $s "HTTP/1.1 200 OK\r\n\r\n", $b; $s->flush;
+		1 while <$s>;
+	}' &
+slow=$!
+started="$started $slow"
+until test -S slow; do sleep 0.01; done
+echo precious >interrupted
+for signal in INT TERM HUP; do
+	called="save, SIG$signal"
+	# A shell starts its jobs with SIGINT ignored.
+	perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' \
+		tmem --control slow save web interrupted 2>err >out &
+	job=$!
+	for i in $(seq 500); do
+		test -n "$(find . -name 'interrupted.*' -size +24k)" && break
+		sleep 0.01
+	done
+	kill -$signal $job
+	wait $job 2>/dev/null
+	got=$?
+	test $got = $((128 + $(kill -l $signal))) || complain "$called: status $got"
+	says 'interrupted; interrupted was not written'
+	test "$(ls -d interrupted*)" = interrupted || complain "$called: left:" interrupted*
+	test "$(cat interrupted)" = precious || complain "$called: took the old file"
+done
+kill $slow
+
 # --- pipes
 tmem save web - 2>err | tmem restore --name piped - >out 2>>err ||
 	complain "a pipe from save to restore: $(cat err)"
