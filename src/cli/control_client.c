@@ -16,7 +16,10 @@
 #include "control_client.h"
 #include "runtime_dir.h"
 
-/* Nothing that is asked for takes longer than freezing a busy client. */
+/* While the daemon says nothing. What is asked is there at once; nothing that it
+ * is told to do takes longer than freezing a busy client, which a stream may
+ * begin with. */
+#define QUESTION_TIMEOUT_S 30
 #define TIMEOUT_S 120
 
 int tm_cli_set_control(void *target, const char *value)
@@ -137,6 +140,8 @@ int tm_cli_stream(const struct tm_cli_control *control,
 			     "below XDG_RUNTIME_DIR) is too long for a socket");
 		return -ENAMETOOLONG;
 	}
+	if (!request->timeout_s)
+		request->timeout_s = TIMEOUT_S;
 	err = tm_http_call(request, answer);
 	if (err) {
 		if (err != -ECANCELED)
@@ -159,7 +164,8 @@ static int call(const struct tm_cli_control *control, const char *method,
 		.path = path,
 		.body = body,
 		.body_size = body ? strlen(body) : 0,
-		.timeout_s = TIMEOUT_S,
+		.timeout_s = strcmp(method, "GET") ? TIMEOUT_S :
+						     QUESTION_TIMEOUT_S,
 	};
 
 	return tm_cli_stream(control, &request, answer);

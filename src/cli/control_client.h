@@ -64,7 +64,8 @@ json_t *tm_cli_ask(const struct tm_cli_control *control, const char *method,
 /* The same for text. */
 char *tm_cli_ask_text(const struct tm_cli_control *control, const char *path);
 
-/* A call of which one body is a stream; @request has all but the socket. A
+/* A call of which one body is a stream; @request has all but the socket, and
+ * the daemon gets a time limit, for each piece, if it has none. A
  * source or sink that has said what went wrong answers -ECANCELED. 0: status 200;
  * negative: a message was printed. Any thread. */
 int tm_cli_stream(const struct tm_cli_control *control,
