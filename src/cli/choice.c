@@ -15,12 +15,12 @@
 static int unknown(const char *kind, const char *name, const char *const *known,
 		   size_t count)
 {
-	const char *nearest = tm_nearest(name, known, count, sizeof(*known));
+	const char *meant =
+		tm_nearest_meant(name, known, count, sizeof(*known));
 
-	return tm_cli_error("unknown %s \"%s\"%s%s%s (`tmem plugins` lists "
-			    "them)",
-			    kind, name, nearest ? "; the nearest is \"" : "",
-			    nearest ? nearest : "", nearest ? "\"" : "");
+	return tm_cli_error("unknown %s \"%s\"%s (`tmem plugins` lists them)",
+			    kind, name,
+			    tm_nearest_hint(meant, "\"", "\"").text);
 }
 
 static int too_many(const char *kind)

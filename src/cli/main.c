@@ -34,7 +34,7 @@ static void print_help(void)
 
 static const struct tm_cli_verb *find_verb(const char *name)
 {
-	const char *names[VERBS];
+	const char *names[VERBS], *meant;
 
 	for (size_t i = 0; i < VERBS; i++) {
 		if (!strcmp(verbs[i]->name, name) ||
@@ -43,9 +43,9 @@ static const struct tm_cli_verb *find_verb(const char *name)
 			return verbs[i];
 		names[i] = verbs[i]->name;
 	}
-	tm_cli_error("unknown verb \"%s\"; the nearest is \"%s\" "
-		     "(`tmem --help` lists them)",
-		     name, tm_nearest(name, names, VERBS, sizeof(names[0])));
+	meant = tm_nearest_meant(name, names, VERBS, sizeof(names[0]));
+	tm_cli_error("unknown verb \"%s\"%s (`tmem --help` lists them)", name,
+		     tm_nearest_hint(meant, "\"", "\"").text);
 	return NULL;
 }
 

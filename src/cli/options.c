@@ -82,6 +82,7 @@ static size_t option_count(const struct tm_cli_verb *verb)
 static const struct tm_cli_option *find_option(const struct tm_cli_verb *verb,
 					       const char *name, size_t length)
 {
+	const char *meant;
 	char typed[64];
 
 	for (const struct tm_cli_option *o = verb->options; o->name; o++)
@@ -89,10 +90,10 @@ static const struct tm_cli_option *find_option(const struct tm_cli_verb *verb,
 		    !strncmp(o->name, name, length))
 			return o;
 	snprintf(typed, sizeof(typed), "%.*s", (int)length, name);
-	tm_cli_error("%s: unknown option --%s; the nearest is --%s", verb->name,
-		     typed,
-		     tm_nearest(typed, verb->options, option_count(verb),
-				sizeof(*verb->options)));
+	meant = tm_nearest_meant(typed, verb->options, option_count(verb),
+				 sizeof(*verb->options));
+	tm_cli_error("%s: unknown option --%s%s", verb->name, typed,
+		     tm_nearest_hint(meant, "--", "").text);
 	return NULL;
 }
 

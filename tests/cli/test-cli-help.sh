@@ -37,6 +37,8 @@ grep -q '^tmem [0-9]' out || complain "--version says \"$(cat out)\""
 expect 2
 expect 2 estimte
 says 'the nearest is "estimate"'
+expect 2 frobnicate
+says 'unknown verb "frobnicate" (`'
 expect 2 replay --memmory 1M
 says 'the nearest is --memory'
 expect 2 replay --memory
