@@ -79,13 +79,17 @@ static int add_codec_named(struct tm_choice *choice, char *word)
 		return add_codec(choice, table, table->level_default);
 	errno = 0;
 	level = strtol(level_text, &end, 10);
-	if (errno || end == level_text || *end || level < table->level_min ||
-	    level > table->level_max)
-		return tm_cli_error("\"%s\" is not a level of codec %s, whose "
-				    "levels are %" PRId32 " to %" PRId32,
-				    level_text, word, table->level_min,
-				    table->level_max);
-	return add_codec(choice, table, (int32_t)level);
+	if (!errno && end != level_text && !*end &&
+	    level >= table->level_min && level <= table->level_max)
+		return add_codec(choice, table, (int32_t)level);
+	if (table->level_min == table->level_max)
+		return tm_cli_error("codec %s has no levels, and none called "
+				    "\"%s\"",
+				    word, level_text);
+	return tm_cli_error("\"%s\" is not a level of codec %s, whose levels "
+			    "are %" PRId32 " to %" PRId32,
+			    level_text, word, table->level_min,
+			    table->level_max);
 }
 
 static int add_allocator_named(struct tm_choice *choice, char *word)

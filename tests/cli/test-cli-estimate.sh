@@ -75,7 +75,7 @@ says 'the nearest is "none"'
 expect 2 estimate --pages dump --allocator zbut
 says 'the nearest is "zbud"'
 expect 2 estimate --pages dump --codec none:x
-says '"x" is not a level of codec none'
+says 'codec none has no levels'
 expect 1 estimate --pid 2147483647
 says "there is no such process"
 head -c 5000 dump >odd
