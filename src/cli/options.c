@@ -138,6 +138,10 @@ static int parse_letters(const struct tm_cli_verb *verb, int argc, char **argv,
 		const struct tm_cli_option *o = find_letter(verb, *letter);
 		const char *value = letter[1] == '=' ? letter + 2 : letter + 1;
 
+		if (!o && *letter >= '0' && *letter <= '9')
+			return tm_cli_error("%s: \"%s\": a size or a number "
+					    "cannot be negative",
+					    verb->name, argv[*at]);
 		if (!o)
 			return tm_cli_error("%s: options are long ones: --%s?",
 					    verb->name, letter);
@@ -237,7 +241,13 @@ int tm_cli_set_allocator(void *target, const char *value)
 
 int tm_cli_set_boot(void *target, const char *value)
 {
+	struct tmem_boot boot;
+	char error[256];
+
 	((struct tm_cli_store *)target)->boot = value;
+	tmem_boot_init(&boot, TMEM_BOOT_DEFAULTS_TMEM);
+	if (tmem_boot_parse(&boot, value, error, sizeof(error)))
+		return tm_cli_error("--boot: %s", error);
 	return 0;
 }
 
