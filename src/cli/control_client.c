@@ -25,7 +25,7 @@
 int tm_cli_set_control(void *target, const char *value)
 {
 	((struct tm_cli_control *)target)->socket = value;
-	return 0;
+	return *value ? 0 : tm_cli_error("--control: the path is empty");
 }
 
 int tm_cli_set_control_json(void *target, const char *value)
@@ -54,9 +54,24 @@ int tm_cli_target_operand(const struct tm_cli_verb *verb,
 		return tm_cli_error("%s: either \"%s\" or -a, not both",
 				    verb->name, operands[0]);
 	if (!count && !target->is_all)
-		return tm_cli_error("%s: You must specify -a or a domain id.",
+		return tm_cli_error("%s: You must specify -a or a CLIENT.",
 				    verb->name);
 	target->client = count ? operands[0] : NULL;
+	return 0;
+}
+
+int tm_cli_set_client_name(const char **name, const char *value)
+{
+	*name = value;
+	if (!*value)
+		return tm_cli_error("--name: the name is empty");
+	if (!value[strspn(value, "0123456789")])
+		return tm_cli_error("--name: \"%s\" is no name for a client: "
+				    "digits alone are a client's number",
+				    value);
+	if (!strcmp(value, "all"))
+		return tm_cli_error("--name: \"all\" is no name for a client: "
+				    "it stands for all of them");
 	return 0;
 }
 

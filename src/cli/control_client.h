@@ -42,6 +42,10 @@ int tm_cli_target_operand(const struct tm_cli_verb *verb,
 			  struct tm_cli_target *target, int count,
 			  char **operands);
 
+/* --name, for a client to be: digits alone are a client's number, and "all" are
+ * all of them. 0, or -EINVAL after a message. */
+int tm_cli_set_client_name(const char **name, const char *value);
+
 /* Room for a path with a client's name in it. */
 #define TM_CLI_PATH_SIZE 1024
 /* "/clients/ID/ACTION", or "/clients/all/ACTION"; @action "": the client. */

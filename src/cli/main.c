@@ -66,6 +66,8 @@ static int take_control(int argc, char **argv)
 		path = argv[2];
 		used = 2;
 	}
+	if (path && !*path)
+		return tm_cli_error("--control: the path is empty");
 	if (path && setenv("TMEM_CONTROL", path, 1))
 		return tm_cli_error("--control: %s", strerror(errno));
 	return used;

@@ -34,6 +34,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -465,12 +466,30 @@ static int find_name(struct migration *m, char name[TMEM_CLIENT_NAME_MAX + 1])
 	return 0;
 }
 
+static bool is_own_socket(struct migration *m)
+{
+	char place[128];
+	const char *own = tm_cli_control_socket(&m->source.control, place,
+						sizeof(place));
+	struct stat here, there;
+
+	return !strncmp(m->to, "unix:", strlen("unix:")) && own &&
+	       !stat(own, &here) && !stat(m->to + strlen("unix:"), &there) &&
+	       here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
 static int migrate(struct migration *m)
 {
 	char name[TMEM_CLIENT_NAME_MAX + 1];
 	int pipes[2];
-	int err = find_name(m, name);
+	int err;
 
+	if (is_own_socket(m))
+		return tm_cli_error("migrate: %s is the daemon that has the "
+				    "client already: name another one's "
+				    "control socket",
+				    m->to);
+	err = find_name(m, name);
 	if (err)
 		return err;
 	if (pipe2(pipes, O_CLOEXEC))
@@ -513,8 +532,8 @@ static int set_stop(void *target, const char *value)
 
 static int set_name(void *target, const char *value)
 {
-	((struct migration *)target)->name = value;
-	return 0;
+	return tm_cli_set_client_name(&((struct migration *)target)->name,
+				      value);
 }
 
 static const struct tm_cli_option migrate_options[] = {

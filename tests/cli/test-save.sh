@@ -193,6 +193,16 @@ expect 2 restore
 expect 2 migrate web
 expect 2 migrate web --to tcp:1
 says 'neither unix:PATH'
+for name in 12 all ''; do
+	expect 2 restore web.save --name "$name"
+	says '--name: '
+	expect 2 migrate web --to unix:nowhere --name "$name"
+	says '--name: '
+done
+for own in control ./control "$scratch/control"; do
+	expect 1 migrate web --to "unix:$own"
+	says 'is the daemon that has the client already'
+done
 
 # --- a migration's command that ends well and has taken nothing, or not all
 expect 0 thaw web
