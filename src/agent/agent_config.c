@@ -148,7 +148,7 @@ SETTER(device, TEXT(guest->device, false))
 SETTER(cgroup, TEXT(guest->cgroup, true))
 SETTER(proc, TEXT(guest->proc, true))
 SETTER(sys, TEXT(guest->sys, true))
-SETTER(state, TEXT(config->state, true))
+SETTER(state, config->is_state_asked_for = true; TEXT(config->state, true))
 SETTER(log_level,
        WORD(enum tm_agent_log_level, config->log_level, log_levels, "level"))
 SETTER(file, TEXT(config->file, false))
