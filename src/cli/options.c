@@ -54,8 +54,8 @@ static char letter_of(const struct tm_cli_verb *verb, const char *name)
 
 static void print_help(const struct tm_cli_verb *verb)
 {
-	printf("Usage: tmem %s %s\n%s\n\n", verb->name, verb->usage,
-	       verb->summary);
+	printf("Usage: tmem %s%s%s\n%s\n\n", verb->name,
+	       *verb->usage ? " " : "", verb->usage, verb->summary);
 	for (const struct tm_cli_option *o = verb->options; o->name; o++) {
 		char left[64];
 

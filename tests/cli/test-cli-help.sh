@@ -15,6 +15,7 @@ test "$verbs" = "$documented" ||
 
 for verb in $verbs; do
 	expect 0 "$verb" --help
+	grep -q ' $' out && complain "$verb: blanks at the end of a line"
 	pod=$abs_top_srcdir/doc/tmem-$verb.pod
 	# "weight N -w": option, argument, old spelling.
 	sed -n -e 's/^  --\([a-z0-9-]*\( [^ ]*\)\{0,1\}\) .* (\(-.\))$/\1 \3/p; t' \
