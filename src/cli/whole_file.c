@@ -10,8 +10,9 @@
  *
  * Ctrl-C must work while a peer or a disk keeps us waiting, so nobody asks now
  * and then whether it came: a thread waits for the signals that end programs,
- * removes the file, and lets the signal do what it does. What the caller ignores
- * (nohup) stays ignored. While the file gets its name or goes, nothing ends it.
+ * removes the file, and lets the signal do what it does. What the caller
+ * ignores (nohup) stays ignored. While the file gets its name or goes, nothing
+ * ends it.
  */
 #include <config.h>
 
@@ -34,7 +35,7 @@ static int cannot_write(const struct tm_whole_file *file, int err)
 	return err;
 }
 
-/* --- signals --------------------------------------------------------------- */
+/* --- signals ----------------------------------------------------------- */
 
 static void *watch(void *opaque)
 {
@@ -88,7 +89,7 @@ static void restore_signals(struct tm_whole_file *file)
 	pthread_sigmask(SIG_SETMASK, &file->mask, NULL);
 }
 
-/* --- the file -------------------------------------------------------------- */
+/* --- the file ---------------------------------------------------------- */
 
 /* Another file to be renamed would take the place of a pipe or a device. */
 static bool is_special(const char *path)
@@ -128,8 +129,8 @@ int tm_whole_file_open(struct tm_whole_file *file, const char *path)
 		err = open_temporary(file);
 		return err ? cannot_write(file, err) : 0;
 	}
-	file->fd = strcmp(path, "-") ? open(path, O_WRONLY | O_CLOEXEC) :
-				       dup(STDOUT_FILENO);
+	file->fd = strcmp(path, "-") ? open(path, O_WRONLY | O_CLOEXEC)
+				     : dup(STDOUT_FILENO);
 	return file->fd < 0 ? cannot_write(file, -errno) : 0;
 }
 

@@ -9,8 +9,8 @@
  * "tmem_mem", three wrong letters where tmem_memory has three missing ones, and
  * "on" for "n".
  *
- * Who meant a word types more of it right than wrong: a hint that would cost more
- * than a FAR_PARTth of deleting one word and typing the other is no help.
+ * Who meant a word types more of it right than wrong: a hint that would cost
+ * more than a FAR_PARTth of deleting one word and typing the other is no help.
  *
  * Letter case does not count. Words are compared up to WORD_MAX bytes, so the
  * time is bounded whatever is typed. Three rows of the table are kept: a swap
@@ -115,9 +115,9 @@ const char *tm_nearest_meant(const char *typed, const void *words, size_t count,
 		return NULL;
 	letters = strnlen(typed, WORD_MAX) + strnlen(best, WORD_MAX);
 	return FAR_PART * tm_nearest_distance(typed, best) <=
-			       COST_INDEL * letters ?
-		       best :
-		       NULL;
+			       COST_INDEL * letters
+		       ? best
+		       : NULL;
 }
 
 struct tm_nearest_hint tm_nearest_hint(const char *word, const char *before,
