@@ -188,6 +188,15 @@ static int open_file(const char *path)
 	return fd;
 }
 
+_Noreturn static void usage(void)
+{
+	fputs("usage: swapregion [--size 256M] [--memory 64M]\n"
+	      "                  [--store 64M | --socket PATH] [--file PATH]\n"
+	      "                  [--steps N] [--threads N] [--seed N]\n",
+	      stderr);
+	exit(EXIT_FAILURE);
+}
+
 static void parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -230,14 +239,15 @@ static void parse(struct options *o, int argc, char **argv)
 			o->seed = strtoull(optarg, NULL, 0);
 			break;
 		default:
-			exit(EXIT_FAILURE);
+			usage();
 		}
 	}
 	o->bytes &= ~(uint64_t)(PAGE - 1);
 	if (optind != argc || !o->threads || o->threads > THREADS_MAX ||
 	    o->bytes / PAGE < o->threads || o->resident_bytes < 8 * PAGE) {
-		fprintf(stderr, "swapregion: see the top of swapregion.c\n");
-		exit(EXIT_FAILURE);
+		fprintf(stderr, "swapregion: a number is out of range, or a "
+				"word is no option\n");
+		usage();
 	}
 }
 

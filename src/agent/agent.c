@@ -238,7 +238,8 @@ static void write_state(struct tm_agent *agent)
 	agent->state_ns = now_ns;
 	err = tm_agent_state_write(agent->config->state, agent->guests);
 	/* Without a folder at the usual place nobody looks for it. */
-	if (err && err != -ENOENT && !agent->is_state_refused)
+	if (err && (err != -ENOENT || agent->config->is_state_asked_for) &&
+	    !agent->is_state_refused)
 		tm_agent_log(&agent->log, TM_AGENT_WARNING, NULL,
 			     "%s cannot be written: %s", agent->config->state,
 			     strerror(-err));

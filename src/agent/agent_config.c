@@ -89,12 +89,14 @@ const char *tm_agent_actuator_name(enum tm_agent_actuator actuator)
 static int find_word(const struct word *words, size_t count, const char *what,
 		     const char *value, char *error, size_t error_size)
 {
+	const char *meant;
+
 	for (size_t i = 0; i < count; i++)
 		if (!strcmp(value, words[i].name))
 			return words[i].value;
-	return complain(error, error_size,
-			"unknown %s \"%.64s\"; the nearest is \"%s\"", what,
-			value, tm_nearest(value, words, count, sizeof(*words)));
+	meant = tm_nearest_meant(value, words, count, sizeof(*words));
+	return complain(error, error_size, "unknown %s \"%.64s\"%s", what,
+			value, tm_nearest_hint(meant, "\"", "\"").text);
 }
 
 static int set_text(const char *value, char *to, size_t size, bool is_path,
@@ -146,7 +148,7 @@ SETTER(device, TEXT(guest->device, false))
 SETTER(cgroup, TEXT(guest->cgroup, true))
 SETTER(proc, TEXT(guest->proc, true))
 SETTER(sys, TEXT(guest->sys, true))
-SETTER(state, TEXT(config->state, true))
+SETTER(state, config->is_state_asked_for = true; TEXT(config->state, true))
 SETTER(log_level,
        WORD(enum tm_agent_log_level, config->log_level, log_levels, "level"))
 SETTER(file, TEXT(config->file, false))
@@ -234,10 +236,11 @@ static int set_option(const struct tm_agent_option *option,
 static int unknown(const char *what, const char *typed, char *error,
 		   size_t error_size)
 {
-	return complain(
-		error, error_size,
-		"unknown %s \"%.64s\"; the nearest is \"%s\"", what, typed,
-		tm_nearest(typed, options, COUNT(options), sizeof(options[0])));
+	const char *meant = tm_nearest_meant(typed, options, COUNT(options),
+					     sizeof(options[0]));
+
+	return complain(error, error_size, "unknown %s \"%.64s\"%s", what,
+			typed, tm_nearest_hint(meant, "\"", "\"").text);
 }
 
 static const struct tm_agent_option *find_option(const char *name,

@@ -55,6 +55,7 @@ struct tm_agent_config {
 	char file[TM_AGENT_PATH_SIZE]; /* "": the usual one, if it is there */
 	/* from [balloon] too */
 	char state[TM_AGENT_PATH_SIZE]; /* "": none is written */
+	bool is_state_asked_for;
 	enum tm_agent_log_level log_level;
 	struct tm_agent_guest_config *guests; /* at least one */
 };

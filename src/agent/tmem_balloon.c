@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "output.h"
 
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
@@ -55,9 +56,9 @@ int main(int argc, char **argv)
 	if (agent.config->is_help)
 		status = print_help();
 	else if (agent.config->is_version)
-		status = printf("tmem-balloon " PACKAGE_VERSION "\n") < 0;
+		puts("tmem-balloon " PACKAGE_VERSION);
 	else if (!agent.config->is_check && tm_agent_run(&agent))
 		status = STATUS_FAILED;
 	tm_agent_config_free(agent.config);
-	return status;
+	return tm_output_finish("tmem-balloon", status);
 }

@@ -150,13 +150,16 @@ static const struct measurement measurements[] = {
 
 static const struct measurement *find_measurement(const char *name)
 {
+	const char *meant;
+
 	for (size_t i = 0; i < MEASUREMENTS; i++)
 		if (!strcmp(measurements[i].name, name))
 			return &measurements[i];
-	tm_cli_error("bench: \"%s\" cannot be measured; the nearest is \"%s\" "
-		     "(codec, alloc, store, channel)", name,
-		     tm_nearest(name, measurements, MEASUREMENTS,
-				sizeof(measurements[0])));
+	meant = tm_nearest_meant(name, measurements, MEASUREMENTS,
+				 sizeof(measurements[0]));
+	tm_cli_error("bench: \"%s\" cannot be measured%s (codec, alloc, store, "
+		     "channel)",
+		     name, tm_nearest_hint(meant, "\"", "\"").text);
 	return NULL;
 }
 

@@ -3,29 +3,26 @@
  * tmem capture: the pages of a process, or of files, into a dump.
  *
  * A dump is raw 4096-byte pages and nothing else. It appears under its name
- * only when it is complete: pages go into a new file beside it, which then
- * takes the name. Whatever ends the work before (an error, Ctrl-C, a process
- * that ends) removes that file and leaves what had the name before.
+ * only when it is complete (see whole_file.c), whatever ends the work before: an
+ * error, Ctrl-C, a process that ends.
  *
  * Pages are written as they are read, so a source may be larger than memory.
- * What was in a process is nobody else's business: the dump's mode is 0600.
  */
 #include <config.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "pages.h"
 #include "report.h"
+#include "whole_file.h"
 
 struct capture {
 	uint64_t pid;
@@ -34,8 +31,7 @@ struct capture {
 	const char *output;
 	uint64_t most_bytes;
 	bool is_json;
-	int fd;
-	char *unfinished;	/* NULL: the output itself is written to */
+	struct tm_whole_file file;
 	struct tm_progress progress;
 };
 
@@ -109,112 +105,16 @@ static int check_usage(const struct capture *capture)
 	return 0;
 }
 
-/* --- the dump ------------------------------------------------------------------- */
-
-static int cannot_write(const struct capture *capture, int err)
-{
-	tm_cli_error("%s: cannot be written: %s", capture->output,
-		     strerror(-err));
-	return err;
-}
-
-/* A pipe or a device keeps its name; only a file can be replaced. */
-static bool is_special(const char *path)
-{
-	struct stat st;
-
-	return !stat(path, &st) && !S_ISREG(st.st_mode);
-}
-
-static int open_output(struct capture *capture)
-{
-	if (!strcmp(capture->output, "-")) {
-		capture->fd = dup(STDOUT_FILENO);
-	} else if (is_special(capture->output)) {
-		capture->fd = open(capture->output, O_WRONLY | O_CLOEXEC);
-	} else {
-		if (asprintf(&capture->unfinished, "%s.XXXXXX",
-			     capture->output) < 0) {
-			capture->unfinished = NULL;
-			return cannot_write(capture, -ENOMEM);
-		}
-		capture->fd = mkostemp(capture->unfinished, O_CLOEXEC);
-		if (capture->fd < 0) {
-			int err = -errno;
-
-			free(capture->unfinished);
-			capture->unfinished = NULL;
-			return cannot_write(capture, err);
-		}
-	}
-	return capture->fd < 0 ? cannot_write(capture, -errno) : 0;
-}
-
-/* Ends the dump: it gets its name, or it goes. */
-static int close_output(struct capture *capture, int err)
-{
-	if (capture->fd >= 0 && close(capture->fd) && !err)
-		err = cannot_write(capture, -errno);
-	if (!capture->unfinished)
-		return err;
-	if (!err && rename(capture->unfinished, capture->output))
-		err = cannot_write(capture, -errno);
-	if (err)
-		unlink(capture->unfinished);
-	free(capture->unfinished);
-	return err;
-}
-
 /* --- the work ------------------------------------------------------------------- */
-
-/* Signals that end programs wait until we ask: nothing half done is left.
- * What the caller ignores (nohup) stays ignored. */
-static void hold_signals(void)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction action;
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		if (!sigaction(signals[i], NULL, &action) &&
-		    action.sa_handler != SIG_IGN)
-			sigaddset(&set, signals[i]);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	/* Writing to a pipe that nobody reads is an error like others. */
-	signal(SIGPIPE, SIG_IGN);
-}
-
-static bool is_interrupted(void)
-{
-	sigset_t set;
-
-	return !sigpending(&set) &&
-	       (sigismember(&set, SIGINT) > 0 ||
-		sigismember(&set, SIGTERM) > 0 ||
-		sigismember(&set, SIGHUP) > 0);
-}
 
 static int write_pages(struct tm_pages *pages)
 {
 	struct capture *capture = pages->opaque;
-	const uint8_t *bytes = pages->bytes;
-	size_t left = pages->count * TMEM_PAGE_SIZE;
+	int err = tm_whole_file_write(&capture->file, pages->bytes,
+				      pages->count * TMEM_PAGE_SIZE);
 
-	if (is_interrupted()) {
-		tm_cli_error("capture: interrupted; nothing was written");
-		return -EINTR;
-	}
-	while (left) {
-		ssize_t n = write(capture->fd, bytes, left);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return cannot_write(capture, -errno);
-		bytes += n;
-		left -= (size_t)n;
-	}
+	if (err)
+		return err;
 	tm_progress_at(&capture->progress, pages->drained);
 	return 0;
 }
@@ -264,8 +164,9 @@ static int capture_all(struct capture *capture)
 	};
 	int err;
 
-	hold_signals();
-	err = open_output(capture);
+	/* Writing to a pipe that nobody reads is an error like others. */
+	signal(SIGPIPE, SIG_IGN);
+	err = tm_whole_file_open(&capture->file, capture->output);
 	if (err)
 		return err;
 	tm_progress_begin(&capture->progress, "capturing pages", 0);
@@ -273,7 +174,8 @@ static int capture_all(struct capture *capture)
 	if (!err)
 		err = tm_pages_drain(&pages);
 	tm_progress_end(&capture->progress);
-	err = close_output(capture, err);
+	if (tm_whole_file_close(&capture->file, !err))
+		err = -EIO;
 	if (!err)
 		print_result(capture, &pages);
 	tm_pages_free(&pages);
@@ -282,7 +184,7 @@ static int capture_all(struct capture *capture)
 
 static int run(const struct tm_cli_verb *verb, int argc, char **argv)
 {
-	struct capture capture = { .fd = -1 };
+	struct capture capture = { 0 };
 	int operands, err;
 
 	capture.files = calloc((size_t)argc + 1, sizeof(*capture.files));

@@ -15,12 +15,12 @@
 static int unknown(const char *kind, const char *name, const char *const *known,
 		   size_t count)
 {
-	const char *nearest = tm_nearest(name, known, count, sizeof(*known));
+	const char *meant =
+		tm_nearest_meant(name, known, count, sizeof(*known));
 
-	return tm_cli_error("unknown %s \"%s\"%s%s%s (`tmem plugins` lists "
-			    "them)",
-			    kind, name, nearest ? "; the nearest is \"" : "",
-			    nearest ? nearest : "", nearest ? "\"" : "");
+	return tm_cli_error("unknown %s \"%s\"%s (`tmem plugins` lists them)",
+			    kind, name,
+			    tm_nearest_hint(meant, "\"", "\"").text);
 }
 
 static int too_many(const char *kind)
@@ -79,13 +79,17 @@ static int add_codec_named(struct tm_choice *choice, char *word)
 		return add_codec(choice, table, table->level_default);
 	errno = 0;
 	level = strtol(level_text, &end, 10);
-	if (errno || end == level_text || *end || level < table->level_min ||
-	    level > table->level_max)
-		return tm_cli_error("\"%s\" is not a level of codec %s, whose "
-				    "levels are %" PRId32 " to %" PRId32,
-				    level_text, word, table->level_min,
-				    table->level_max);
-	return add_codec(choice, table, (int32_t)level);
+	if (!errno && end != level_text && !*end &&
+	    level >= table->level_min && level <= table->level_max)
+		return add_codec(choice, table, (int32_t)level);
+	if (table->level_min == table->level_max)
+		return tm_cli_error("codec %s has no levels, and none called "
+				    "\"%s\"",
+				    word, level_text);
+	return tm_cli_error("\"%s\" is not a level of codec %s, whose levels "
+			    "are %" PRId32 " to %" PRId32,
+			    level_text, word, table->level_min,
+			    table->level_max);
 }
 
 static int add_allocator_named(struct tm_choice *choice, char *word)

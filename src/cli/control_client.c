@@ -16,13 +16,16 @@
 #include "control_client.h"
 #include "runtime_dir.h"
 
-/* Nothing that is asked for takes longer than freezing a busy client. */
+/* While the daemon says nothing. What is asked is there at once; nothing that it
+ * is told to do takes longer than freezing a busy client, which a stream may
+ * begin with. */
+#define QUESTION_TIMEOUT_S 30
 #define TIMEOUT_S 120
 
 int tm_cli_set_control(void *target, const char *value)
 {
 	((struct tm_cli_control *)target)->socket = value;
-	return 0;
+	return *value ? 0 : tm_cli_error("--control: the path is empty");
 }
 
 int tm_cli_set_control_json(void *target, const char *value)
@@ -51,9 +54,24 @@ int tm_cli_target_operand(const struct tm_cli_verb *verb,
 		return tm_cli_error("%s: either \"%s\" or -a, not both",
 				    verb->name, operands[0]);
 	if (!count && !target->is_all)
-		return tm_cli_error("%s: You must specify -a or a domain id.",
+		return tm_cli_error("%s: You must specify -a or a CLIENT.",
 				    verb->name);
 	target->client = count ? operands[0] : NULL;
+	return 0;
+}
+
+int tm_cli_set_client_name(const char **name, const char *value)
+{
+	*name = value;
+	if (!*value)
+		return tm_cli_error("--name: the name is empty");
+	if (!value[strspn(value, "0123456789")])
+		return tm_cli_error("--name: \"%s\" is no name for a client: "
+				    "digits alone are a client's number",
+				    value);
+	if (!strcmp(value, "all"))
+		return tm_cli_error("--name: \"all\" is no name for a client: "
+				    "it stands for all of them");
 	return 0;
 }
 
@@ -137,6 +155,8 @@ int tm_cli_stream(const struct tm_cli_control *control,
 			     "below XDG_RUNTIME_DIR) is too long for a socket");
 		return -ENAMETOOLONG;
 	}
+	if (!request->timeout_s)
+		request->timeout_s = TIMEOUT_S;
 	err = tm_http_call(request, answer);
 	if (err) {
 		if (err != -ECANCELED)
@@ -159,7 +179,8 @@ static int call(const struct tm_cli_control *control, const char *method,
 		.path = path,
 		.body = body,
 		.body_size = body ? strlen(body) : 0,
-		.timeout_s = TIMEOUT_S,
+		.timeout_s = strcmp(method, "GET") ? TIMEOUT_S :
+						     QUESTION_TIMEOUT_S,
 	};
 
 	return tm_cli_stream(control, &request, answer);

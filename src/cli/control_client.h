@@ -42,6 +42,10 @@ int tm_cli_target_operand(const struct tm_cli_verb *verb,
 			  struct tm_cli_target *target, int count,
 			  char **operands);
 
+/* --name, for a client to be: digits alone are a client's number, and "all" are
+ * all of them. 0, or -EINVAL after a message. */
+int tm_cli_set_client_name(const char **name, const char *value);
+
 /* Room for a path with a client's name in it. */
 #define TM_CLI_PATH_SIZE 1024
 /* "/clients/ID/ACTION", or "/clients/all/ACTION"; @action "": the client. */
@@ -64,7 +68,8 @@ json_t *tm_cli_ask(const struct tm_cli_control *control, const char *method,
 /* The same for text. */
 char *tm_cli_ask_text(const struct tm_cli_control *control, const char *path);
 
-/* A call of which one body is a stream; @request has all but the socket. A
+/* A call of which one body is a stream; @request has all but the socket, and
+ * the daemon gets a time limit, for each piece, if it has none. A
  * source or sink that has said what went wrong answers -ECANCELED. 0: status 200;
  * negative: a message was printed. Any thread. */
 int tm_cli_stream(const struct tm_cli_control *control,

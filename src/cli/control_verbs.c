@@ -211,6 +211,16 @@ static const struct tm_cli_letter set_letters[] = {
 	{ 0, NULL },
 };
 
+static int unknown_setting(const char *name)
+{
+	const char *meant = tm_nearest_meant(
+		name, set_options + TARGET_OPTIONS,
+		COUNT(set_options) - 1 - TARGET_OPTIONS, sizeof(*set_options));
+
+	return tm_cli_error("set: unknown setting %s=%s", name,
+			    tm_nearest_hint(meant, "", "=").text);
+}
+
 /* xm's weight=N among the operands: taken out. */
 static int take_words(struct set *set, int *count, char **operands)
 {
@@ -229,13 +239,7 @@ static int take_words(struct set *set, int *count, char **operands)
 		while (o->name && strcmp(o->name, operands[i]))
 			o++;
 		if (!o->name)
-			return tm_cli_error(
-				"set: unknown setting %s=; the nearest is %s=",
-				operands[i],
-				tm_nearest(operands[i], settings,
-					   COUNT(set_options) - 1 -
-						   TARGET_OPTIONS,
-					   sizeof(*settings)));
+			return unknown_setting(operands[i]);
 		if (o->set(set, equals + 1))
 			return -EINVAL;
 	}

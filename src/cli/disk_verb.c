@@ -210,10 +210,11 @@ static int run_disk(const struct tm_cli_verb *verb, int argc, char **argv)
 	while (word < words + WORDS && strcmp(word->name, argv[0]))
 		word++;
 	if (word == words + WORDS) {
-		tm_cli_error(
-			"disk: unknown word \"%s\"; the nearest is \"%s\"",
-			argv[0],
-			tm_nearest(argv[0], words, WORDS, sizeof(words[0])));
+		const char *meant = tm_nearest_meant(argv[0], words, WORDS,
+						     sizeof(words[0]));
+
+		tm_cli_error("disk: unknown word \"%s\"%s", argv[0],
+			     tm_nearest_hint(meant, "\"", "\"").text);
 		return TM_CLI_USAGE;
 	}
 	if (operands - 1 != word->operands) {

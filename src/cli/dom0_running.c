@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "dom0_running.h"
@@ -62,6 +63,8 @@ static int check_dom0(const char *root)
 {
 	char line[64];
 
+	if (*root && access(root, R_OK | X_OK))
+		return tm_cli_error("--root: %s: %s", root, strerror(errno));
 	if (read_line(root, "sys/hypervisor/type", line, sizeof(line)) ||
 	    strcmp(line, "xen"))
 		return tm_cli_error("this machine does not run under Xen; name "

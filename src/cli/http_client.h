@@ -23,7 +23,8 @@
  * @sink: takes the body of an answer with status 200 as it comes; negative
  *	errno: stop. NULL: it is kept in the answer, as that of other answers is
  * @opaque: passed to @source and @sink
- * @timeout_s: how long to wait while nothing comes; 0: for ever
+ * @timeout_s: how long to wait for the peer while it neither takes nor sends a
+ *	byte; 0: for ever
  */
 struct tm_http_request {
 	const char *socket;
@@ -55,7 +56,7 @@ struct tm_http_answer {
  * -EPROTO: what came is no HTTP.
  * -ECONNRESET: the answer broke off.
  * -EMSGSIZE: more than TM_HTTP_ANSWER_MAX.
- * -ETIMEDOUT: nothing came for so long.
+ * -ETIMEDOUT: nothing came or went for so long.
  * -ENAMETOOLONG: @socket is too long for a socket's name.
  * what @source or @sink returned; or why the socket cannot be connected.
  */

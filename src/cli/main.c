@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "nearest.h"
+#include "output.h"
 
 static const struct tm_cli_verb *const verbs[] = {
 	&tm_cli_estimate, &tm_cli_capture, &tm_cli_replay,  &tm_cli_bench,
@@ -33,7 +34,7 @@ static void print_help(void)
 
 static const struct tm_cli_verb *find_verb(const char *name)
 {
-	const char *names[VERBS];
+	const char *names[VERBS], *meant;
 
 	for (size_t i = 0; i < VERBS; i++) {
 		if (!strcmp(verbs[i]->name, name) ||
@@ -42,9 +43,9 @@ static const struct tm_cli_verb *find_verb(const char *name)
 			return verbs[i];
 		names[i] = verbs[i]->name;
 	}
-	tm_cli_error("unknown verb \"%s\"; the nearest is \"%s\" "
-		     "(`tmem --help` lists them)",
-		     name, tm_nearest(name, names, VERBS, sizeof(names[0])));
+	meant = tm_nearest_meant(name, names, VERBS, sizeof(names[0]));
+	tm_cli_error("unknown verb \"%s\"%s (`tmem --help` lists them)", name,
+		     tm_nearest_hint(meant, "\"", "\"").text);
 	return NULL;
 }
 
@@ -65,12 +66,14 @@ static int take_control(int argc, char **argv)
 		path = argv[2];
 		used = 2;
 	}
+	if (path && !*path)
+		return tm_cli_error("--control: the path is empty");
 	if (path && setenv("TMEM_CONTROL", path, 1))
 		return tm_cli_error("--control: %s", strerror(errno));
 	return used;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const struct tm_cli_verb *verb;
 	int used = take_control(argc, argv);
@@ -95,4 +98,9 @@ int main(int argc, char **argv)
 	if (!verb)
 		return TM_CLI_USAGE;
 	return verb->run(verb, argc - 2, argv + 2);
+}
+
+int main(int argc, char **argv)
+{
+	return tm_output_finish("tmem", run(argc, argv));
 }

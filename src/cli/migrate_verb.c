@@ -15,9 +15,10 @@
  * The source's connection carries the migration: whatever breaks, here or on the
  * way, it is closed without a hand-over, and the client goes on at the source.
  * The target has a client only if all of the stream came to it, and the source
- * gives its own up only after the target said so. What is left is a target whose
- * last word is lost: then there are two, and the one at the source is the one
- * that counts.
+ * gives its own up only after the target said so. A command says so with its
+ * status, and must have read all of the pipe: one that was the wrong one may end
+ * well too. What is left is a target whose last word is lost: then there are two,
+ * and the one at the source is the one that counts.
  *
  * Locks: migration.lock, under which changed is waited for and signalled.
  */
@@ -32,6 +33,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +57,7 @@ struct migration {
 	char target_path[TM_CLI_PATH_SIZE];
 	pthread_t target_thread;
 	bool has_target;
+	bool is_refused;	/* the pipe: nobody reads; the source thread's */
 	int target_err;		/* when it has been joined */
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -61,6 +65,7 @@ struct migration {
 	bool is_copied;
 	bool is_ended;		/* the stream is complete in the pipe */
 	bool is_source_over;	/* and its thread with it */
+	bool is_cut;		/* by us: what the source says of it is no news */
 };
 
 /* --- the source ---------------------------------------------------------------- */
@@ -85,11 +90,13 @@ static int pass_on(void *opaque, const void *data, size_t size)
 	struct migration *m = opaque;
 	int err = tm_stream_watch_push(&m->watch, data, size);
 
-	if (!err)
-		err = tm_write_all(m->pipe_in, data, size);
-	/* The target says why. */
 	if (err)
 		return -ECANCELED;
+	/* The target says why. */
+	if (tm_write_all(m->pipe_in, data, size)) {
+		m->is_refused = true;
+		return -ECANCELED;
+	}
 	if (m->watch.in.is_idle || m->watch.in.is_ended)
 		note(m, &m->is_copied);
 	if (m->watch.in.is_ended) {
@@ -99,20 +106,38 @@ static int pass_on(void *opaque, const void *data, size_t size)
 	return 0;
 }
 
+static bool was_cut(struct migration *m)
+{
+	bool is_cut;
+
+	pthread_mutex_lock(&m->lock);
+	is_cut = m->is_cut;
+	pthread_mutex_unlock(&m->lock);
+	return is_cut;
+}
+
 static void *run_source(void *opaque)
 {
 	struct migration *m = opaque;
-	char path[TM_CLI_PATH_SIZE];
+	char path[TM_CLI_PATH_SIZE], place[128];
 	struct tm_http_request request = {
+		.socket = tm_cli_control_socket(&m->source.control, place,
+						sizeof(place)),
 		.method = "GET",
 		.path = path,
 		.sink = pass_on,
 		.opaque = m,
 	};
 	struct tm_http_answer answer;
+	int err;
 
 	tm_cli_client_path(&m->source, "save?live=1", path);
-	if (!tm_cli_stream(&m->source.control, &request, &answer))
+	err = tm_http_call(&request, &answer);
+	if (err && err != -ECANCELED && !was_cut(m))
+		tm_cli_explain_call(request.socket, err);
+	if (!err && answer.status != 200)
+		tm_cli_explain_status(&answer);
+	if (!err)
 		tm_http_free(&answer);
 	close_pipe(m);
 	note(m, &m->is_source_over);
@@ -238,11 +263,23 @@ static int wait_for_shell(pid_t pid, const char *command)
 			    WTERMSIG(status));
 }
 
+static int say_not_taken(const struct migration *m)
+{
+	return tm_cli_error("\"%s\" ended without taking the client, which "
+			    "stays where it is",
+			    m->to + strlen("exec:"));
+}
+
 static void *run_exec_target(void *opaque)
 {
 	struct migration *m = opaque;
+	int left = 0;
 
 	m->target_err = wait_for_shell(m->child, m->to + strlen("exec:"));
+	if (!m->target_err && !ioctl(m->pipe_out, FIONREAD, &left) && left)
+		m->target_err = say_not_taken(m);
+	/* Who writes learns that nobody reads. */
+	close(m->pipe_out);
 	return NULL;
 }
 
@@ -251,17 +288,17 @@ static int start_target(struct migration *m)
 	bool is_exec = !strncmp(m->to, "exec:", strlen("exec:"));
 	int err = 0;
 
-	if (is_exec) {
+	if (is_exec)
 		err = start_shell(m->to + strlen("exec:"), m->pipe_out,
 				  &m->child);
-		close(m->pipe_out);
-	}
 	if (!err)
 		err = -pthread_create(&m->target_thread, NULL,
 				      is_exec ? run_exec_target :
 						run_unix_target,
 				      m);
 	m->has_target = !err;
+	if (err)
+		close(m->pipe_out);
 	return err;
 }
 
@@ -270,6 +307,9 @@ static int join_target(struct migration *m)
 	if (m->has_target)
 		pthread_join(m->target_thread, NULL);
 	m->has_target = false;
+	/* It has ended well, and there was more to come. */
+	if (m->is_refused && !m->target_err)
+		m->target_err = say_not_taken(m);
 	return m->target_err;
 }
 
@@ -377,8 +417,10 @@ static int with_target(struct migration *m)
 	if (err)
 		return err;
 	err = conduct(m);
-	if (err)
+	if (err) {
+		note(m, &m->is_cut);
 		cut_source(m);
+	}
 	pthread_join(source, NULL);
 	return err;
 }
@@ -424,12 +466,30 @@ static int find_name(struct migration *m, char name[TMEM_CLIENT_NAME_MAX + 1])
 	return 0;
 }
 
+static bool is_own_socket(struct migration *m)
+{
+	char place[128];
+	const char *own = tm_cli_control_socket(&m->source.control, place,
+						sizeof(place));
+	struct stat here, there;
+
+	return !strncmp(m->to, "unix:", strlen("unix:")) && own &&
+	       !stat(own, &here) && !stat(m->to + strlen("unix:"), &there) &&
+	       here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
 static int migrate(struct migration *m)
 {
 	char name[TMEM_CLIENT_NAME_MAX + 1];
 	int pipes[2];
-	int err = find_name(m, name);
+	int err;
 
+	if (is_own_socket(m))
+		return tm_cli_error("migrate: %s is the daemon that has the "
+				    "client already: name another one's "
+				    "control socket",
+				    m->to);
+	err = find_name(m, name);
 	if (err)
 		return err;
 	if (pipe2(pipes, O_CLOEXEC))
@@ -472,8 +532,8 @@ static int set_stop(void *target, const char *value)
 
 static int set_name(void *target, const char *value)
 {
-	((struct migration *)target)->name = value;
-	return 0;
+	return tm_cli_set_client_name(&((struct migration *)target)->name,
+				      value);
 }
 
 static const struct tm_cli_option migrate_options[] = {

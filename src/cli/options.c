@@ -54,8 +54,8 @@ static char letter_of(const struct tm_cli_verb *verb, const char *name)
 
 static void print_help(const struct tm_cli_verb *verb)
 {
-	printf("Usage: tmem %s %s\n%s\n\n", verb->name, verb->usage,
-	       verb->summary);
+	printf("Usage: tmem %s%s%s\n%s\n\n", verb->name,
+	       *verb->usage ? " " : "", verb->usage, verb->summary);
 	for (const struct tm_cli_option *o = verb->options; o->name; o++) {
 		char left[64];
 
@@ -82,6 +82,7 @@ static size_t option_count(const struct tm_cli_verb *verb)
 static const struct tm_cli_option *find_option(const struct tm_cli_verb *verb,
 					       const char *name, size_t length)
 {
+	const char *meant;
 	char typed[64];
 
 	for (const struct tm_cli_option *o = verb->options; o->name; o++)
@@ -89,10 +90,10 @@ static const struct tm_cli_option *find_option(const struct tm_cli_verb *verb,
 		    !strncmp(o->name, name, length))
 			return o;
 	snprintf(typed, sizeof(typed), "%.*s", (int)length, name);
-	tm_cli_error("%s: unknown option --%s; the nearest is --%s", verb->name,
-		     typed,
-		     tm_nearest(typed, verb->options, option_count(verb),
-				sizeof(*verb->options)));
+	meant = tm_nearest_meant(typed, verb->options, option_count(verb),
+				 sizeof(*verb->options));
+	tm_cli_error("%s: unknown option --%s%s", verb->name, typed,
+		     tm_nearest_hint(meant, "--", "").text);
 	return NULL;
 }
 
@@ -137,6 +138,10 @@ static int parse_letters(const struct tm_cli_verb *verb, int argc, char **argv,
 		const struct tm_cli_option *o = find_letter(verb, *letter);
 		const char *value = letter[1] == '=' ? letter + 2 : letter + 1;
 
+		if (!o && *letter >= '0' && *letter <= '9')
+			return tm_cli_error("%s: \"%s\": a size or a number "
+					    "cannot be negative",
+					    verb->name, argv[*at]);
 		if (!o)
 			return tm_cli_error("%s: options are long ones: --%s?",
 					    verb->name, letter);
@@ -236,7 +241,13 @@ int tm_cli_set_allocator(void *target, const char *value)
 
 int tm_cli_set_boot(void *target, const char *value)
 {
+	struct tmem_boot boot;
+	char error[256];
+
 	((struct tm_cli_store *)target)->boot = value;
+	tmem_boot_init(&boot, TMEM_BOOT_DEFAULTS_TMEM);
+	if (tmem_boot_parse(&boot, value, error, sizeof(error)))
+		return tm_cli_error("--boot: %s", error);
 	return 0;
 }
 

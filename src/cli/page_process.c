@@ -52,6 +52,11 @@ static int refuse(pid_t pid, int err)
 {
 	if (err == -ENOENT || err == -ESRCH)
 		tm_cli_error("process %d: there is no such process", (int)pid);
+	else if ((err == -EACCES || err == -EPERM) && !geteuid())
+		tm_cli_error("process %d: may not be read, though you are "
+			     "root: here that takes CAP_SYS_PTRACE, which a "
+			     "container may lack",
+			     (int)pid);
 	else if ((err == -EACCES || err == -EPERM) && yama_scope() > 0)
 		tm_cli_error("process %d: may not be read: "
 			     "kernel.yama.ptrace_scope forbids it; run as "

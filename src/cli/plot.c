@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -97,6 +98,21 @@ int tm_plot_open(struct tm_plot *plot, const char *path, const char *title)
 	return 0;
 }
 
+/* gnuplot does not look at whether its writes arrive: the last bytes tell. */
+static bool is_whole(const char *path)
+{
+	char tail[32] = "";
+	FILE *file = fopen(path, "re");
+	bool has_tail;
+
+	if (!file)
+		return false;
+	has_tail = !fseek(file, -(long)(sizeof(tail) - 1), SEEK_END) &&
+		   fread(tail, sizeof(tail) - 1, 1, file);
+	fclose(file);
+	return has_tail && strstr(tail, "</svg>");
+}
+
 int tm_plot_close(struct tm_plot *plot)
 {
 	int status = 0, err = 0;
@@ -108,6 +124,11 @@ int tm_plot_close(struct tm_plot *plot)
 	if (status || err) {
 		tm_cli_error("%s: gnuplot could not draw it", plot->path);
 		err = -EIO;
+	} else if (!is_whole(plot->unfinished)) {
+		tm_cli_error("%s: gnuplot could not write all of it: is its "
+			     "file system full?",
+			     plot->path);
+		err = -ENOSPC;
 	} else if (rename(plot->unfinished, plot->path)) {
 		err = -errno;
 		tm_cli_error("%s: %s", plot->path, strerror(-err));

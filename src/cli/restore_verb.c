@@ -174,8 +174,7 @@ static int restore(struct restore *r)
 
 static int set_name(void *target, const char *value)
 {
-	((struct restore *)target)->name = value;
-	return 0;
+	return tm_cli_set_client_name(&((struct restore *)target)->name, value);
 }
 
 static int set_live(void *target, const char *value)

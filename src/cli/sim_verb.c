@@ -179,6 +179,7 @@ static int load(struct sim_verb *v, const char *name)
 {
 	bool is_file = strchr(name, '/') || strchr(name, '.');
 	char path[512], error[512], *names[NAMES_MAX];
+	const char *meant;
 	int count;
 
 	snprintf(path, sizeof(path), is_file ? "%s%s" : "%s/%s.scenario",
@@ -192,12 +193,10 @@ static int load(struct sim_verb *v, const char *name)
 	count = find_names(names);
 	if (count < 0)
 		return count;
-	tm_cli_error(
-		"there is no scenario \"%s\"; the nearest is \"%s\" "
-		"(`tmem sim --list` names them)",
-		name,
-		count ? tm_nearest(name, names, (size_t)count, sizeof(*names))
-		      : "none");
+	meant = tm_nearest_meant(name, names, (size_t)count, sizeof(*names));
+	tm_cli_error("there is no scenario \"%s\"%s (`tmem sim --list` names "
+		     "them)",
+		     name, tm_nearest_hint(meant, "\"", "\"").text);
 	free_names(names, count);
 	return -ENOENT;
 }

@@ -436,16 +436,17 @@ static int set_delay(void *target, const char *value)
 static int set_sort(void *target, const char *value)
 {
 	struct tm_top *top = target;
+	const char *meant;
 
 	for (size_t i = 0; i < TM_TOP_COLUMNS; i++)
 		if (!strcmp(tm_top_columns[i].key, value)) {
 			top->sort = i;
 			return 0;
 		}
-	return tm_cli_error("--sort: no column \"%s\"; the nearest is \"%s\"",
-			    value,
-			    tm_nearest(value, tm_top_columns, TM_TOP_COLUMNS,
-				       sizeof(tm_top_columns[0])));
+	meant = tm_nearest_meant(value, tm_top_columns, TM_TOP_COLUMNS,
+				 sizeof(tm_top_columns[0]));
+	return tm_cli_error("--sort: no column \"%s\"%s", value,
+			    tm_nearest_hint(meant, "\"", "\"").text);
 }
 
 static const struct tm_cli_option options[] = {

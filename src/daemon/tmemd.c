@@ -24,6 +24,7 @@
 #include <tmem/xen.h>
 
 #include "daemon.h"
+#include "output.h"
 
 enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
@@ -170,12 +171,13 @@ int main(int argc, char **argv)
 	if (daemon.config->is_help) {
 		status = print_help();
 	} else if (daemon.config->is_version) {
-		status = printf("tmemd %s\n", tmem_version()) < 0;
+		status = STATUS_OK;
+		printf("tmemd %s\n", tmem_version());
 	} else {
 		status = check(daemon.config);
 		if (!status && !daemon.config->is_check)
 			status = run(&daemon);
 	}
 	tm_config_free(daemon.config);
-	return status;
+	return tm_output_finish("tmemd", status);
 }

@@ -35,6 +35,12 @@ static int parse_level(const struct tmem_codec *table, const char *text,
 			    text);
 		return -EINVAL;
 	}
+	if (value != table->level_min && table->level_min == table->level_max) {
+		tm_host_log(host, TMEM_LOG_ERROR,
+			    "codec %s has no levels, and none called %.12s",
+			    table->name, text);
+		return -EINVAL;
+	}
 	if (value < table->level_min || value > table->level_max) {
 		tm_host_log(host, TMEM_LOG_ERROR,
 			    "codec %s: level %.12s is not one of %d to %d",

@@ -9,6 +9,9 @@
  * "tmem_mem", three wrong letters where tmem_memory has three missing ones, and
  * "on" for "n".
  *
+ * Who meant a word types more of it right than wrong: a hint that would cost
+ * more than a FAR_PARTth of deleting one word and typing the other is no help.
+ *
  * Letter case does not count. Words are compared up to WORD_MAX bytes, so the
  * time is bounded whatever is typed. Three rows of the table are kept: a swap
  * looks two rows back.
@@ -21,6 +24,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WORD_MAX 64
@@ -29,6 +33,8 @@
 #define COST_SWAP 1
 #define COST_INDEL 2
 #define COST_WRONG 3
+
+#define FAR_PART 3
 
 /* Not tolower(): the answer must not hang on the locale. */
 static char lower(char c)
@@ -97,4 +103,30 @@ const char *tm_nearest(const char *typed, const void *words, size_t count,
 		}
 	}
 	return best;
+}
+
+const char *tm_nearest_meant(const char *typed, const void *words, size_t count,
+			     size_t stride)
+{
+	const char *best = tm_nearest(typed, words, count, stride);
+	size_t letters;
+
+	if (!best)
+		return NULL;
+	letters = strnlen(typed, WORD_MAX) + strnlen(best, WORD_MAX);
+	return FAR_PART * tm_nearest_distance(typed, best) <=
+			       COST_INDEL * letters
+		       ? best
+		       : NULL;
+}
+
+struct tm_nearest_hint tm_nearest_hint(const char *word, const char *before,
+				       const char *after)
+{
+	struct tm_nearest_hint hint = { "" };
+
+	if (word)
+		snprintf(hint.text, sizeof(hint.text),
+			 "; the nearest is %s%s%s", before, word, after);
+	return hint;
 }

@@ -22,4 +22,17 @@ unsigned tm_nearest_distance(const char *typed, const char *known);
 const char *tm_nearest(const char *typed, const void *words, size_t count,
 		       size_t stride);
 
+/* The same, but NULL as well when even the nearest is so far that nobody can
+ * have meant it. */
+const char *tm_nearest_meant(const char *typed, const void *words, size_t count,
+			     size_t stride);
+
+struct tm_nearest_hint {
+	char text[128];
+};
+
+/* "; the nearest is " and @word between @before and @after; "" for NULL. */
+struct tm_nearest_hint tm_nearest_hint(const char *word, const char *before,
+				       const char *after);
+
 #endif

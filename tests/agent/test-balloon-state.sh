@@ -41,6 +41,17 @@ assert "tmem_balloon_current_bytes" in names and "tmem_balloon_pressed" in names
 fi
 
 agent_ends
+# A folder that is not there: said once, and only if somebody asked for it.
+agent_launch --config "$scratch/two.conf" --state "$scratch/nodir/state"
+agent_says "nodir/state cannot be written: No such file"
+sleep 2.2
+test "$(grep -c 'nodir/state' "$agent_log")" = 1 ||
+	complain "said more than once: $(cat "$agent_log")"
+agent_ends
+TMEM_BALLOON=$scratch/nodir/state agent_launch --config "$scratch/two.conf"
+sleep 1.2
+agent_ends
+grep -q nodir "$agent_log" && complain "the usual place: $(cat "$agent_log")"
 test -e state && complain "the agent leaves its state behind"
 ask 200 GET /metrics
 grep -q tmem_balloon out && complain "metrics of an agent that has ended"

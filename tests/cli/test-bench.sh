@@ -111,7 +111,7 @@ says 2 'nearest is --pages' store --page "$dir/dump"
 says 2 'threads.*"0" is not a number from 1' store --threads 0
 says 2 'not a size' store --memory much
 says 2 'nearest is "zlib"' codec --codec zlub --pages "$dir/dump"
-says 2 'not a level of codec' codec --codec none:77 --pages "$dir/dump"
+says 2 'codec none has no levels' codec --codec none:77 --pages "$dir/dump"
 says 2 'nearest is "zbud"' alloc --allocator zbut --pages "$dir/dump"
 says 1 'such file' store --pages "$dir/nothing"
 says 1 'not a regular file' store --pages "$dir"

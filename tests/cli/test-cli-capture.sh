@@ -79,12 +79,12 @@ for i in 1 2 3 4 5 6 7 8; do
 	kill -TERM $job 2>/dev/null
 	wait $job
 	case $? in
-	1)	called="capture, interrupted"
-		says "interrupted"
+	143)	called="capture, interrupted"
 		unchanged
+		test -s err || continue	# before it began
+		says "interrupted; process was not written"
 		interrupted=yes ;;
 	0)	before=$(sha256sum process) ;;
-	143)	unchanged ;;	# before it began
 	*)	complain "an interrupted capture: $(cat err)" ;;
 	esac
 	files=$(ls -A)

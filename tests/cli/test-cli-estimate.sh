@@ -56,6 +56,15 @@ if command -v gnuplot >/dev/null; then
 	grep -q '<svg' plot.svg && grep -q '</svg>' plot.svg || complain "--plot made no SVG"
 	expect 1 estimate --pages dump --codec none --plot no-such-folder/plot.svg
 	says "no-such-folder/plot.svg"
+	# A gnuplot whose writes fail, and that does not notice.
+	mkdir full
+	printf '#!/bin/sh\ncat >/dev/null\n' >full/gnuplot
+	chmod +x full/gnuplot
+	before=$(sha256sum plot.svg)
+	PATH=$scratch/full:$PATH expect 1 estimate --pages dump --codec none --plot plot.svg
+	says "plot.svg: gnuplot could not write all of it"
+	test "$before" = "$(sha256sum plot.svg)" || complain "the old drawing is gone"
+	test -e plot.svg.tmp && complain "half a drawing stays"
 fi
 expect 2 estimate
 says "for what?"
@@ -66,7 +75,7 @@ says 'the nearest is "none"'
 expect 2 estimate --pages dump --allocator zbut
 says 'the nearest is "zbud"'
 expect 2 estimate --pages dump --codec none:x
-says '"x" is not a level of codec none'
+says 'codec none has no levels'
 expect 1 estimate --pid 2147483647
 says "there is no such process"
 head -c 5000 dump >odd

@@ -15,6 +15,7 @@ test "$verbs" = "$documented" ||
 
 for verb in $verbs; do
 	expect 0 "$verb" --help
+	grep -q ' $' out && complain "$verb: blanks at the end of a line"
 	pod=$abs_top_srcdir/doc/tmem-$verb.pod
 	# "weight N -w": option, argument, old spelling.
 	sed -n -e 's/^  --\([a-z0-9-]*\( [^ ]*\)\{0,1\}\) .* (\(-.\))$/\1 \3/p; t' \
@@ -37,6 +38,8 @@ grep -q '^tmem [0-9]' out || complain "--version says \"$(cat out)\""
 expect 2
 expect 2 estimte
 says 'the nearest is "estimate"'
+expect 2 frobnicate
+says 'unknown verb "frobnicate" (`'
 expect 2 replay --memmory 1M
 says 'the nearest is --memory'
 expect 2 replay --memory

@@ -56,7 +56,9 @@ expect 1 replay --pages dump,reservation=1G --memory 8M
 says "reservation"
 expect 1 replay --pages dump --codec lz7
 says 'no codec "lz7"'
-expect 1 replay --pages dump --boot tmem_compres=zstd
+expect 1 replay --pages dump --codec none:3
+says 'codec none has no levels'
+expect 2 replay --pages dump --boot tmem_compres=zstd
 says 'nearest known one is "tmem_compress"'
 expect 1 replay --pages dump --boot no-tmem
 says "switched off"

@@ -183,9 +183,9 @@ stop_host
 
 # --- what the program does not understand
 expect 2 freeze
-says 'You must specify -a or a domain id.'
+says 'You must specify -a or a CLIENT.'
 expect 2 tmem-set -w 3
-says 'You must specify -a or a domain id.'
+says 'You must specify -a or a CLIENT.'
 expect 2 set web
 says 'No set value specified.'
 expect 2 set web wieght=3
@@ -207,4 +207,10 @@ expect 1 list
 says "is tmemd running?"
 expect 1 --control=./nowhere list
 says "no daemon at ./nowhere"
+expect 2 --control= list
+says '--control: the path is empty'
+expect 2 list --control ''
+says '--control: the path is empty'
+expect 2 flush -5
+says '"-5": a size or a number cannot be negative'
 finish

@@ -248,6 +248,8 @@ if ! grep -q control_d /proc/xen/capabilities 2>/dev/null; then
 	says "name --host and --dom0-mem"
 fi
 balloon=root/sys/devices/system/xen_memory/xen_memory0
+expect 1 dom0-mem --root no-such-root
+says '--root: no-such-root: No such file'
 mkdir -p root/sys/hypervisor/version root/proc/xen root/proc/sys/kernel $balloon/info
 echo xen >root/sys/hypervisor/type
 expect 1 dom0-mem --root root

@@ -93,6 +93,39 @@ json '$j->{reservation_bytes} == 512 << 10 && $j->{cap_bytes} == 16 << 20'
 expect 0 thaw frozen
 expect 0 destroy frozen
 
+# --- interrupted while the daemon keeps it waiting
+perl -MIO::Socket::UNIX -e '
+	$SIG{PIPE} = "IGNORE";
+	my $l = IO::Socket::UNIX->new(Local => "slow", Listen => 1) || die;
+	open my $f, "<", "web.save" or die; read $f, my $b, 50_000;
+	while (my $s = $l->accept) {
+		print $s "HTTP/1.1 200 OK\r\n\r\n", $b; $s->flush;
+		1 while <$s>;
+	}' &
+slow=$!
+started="$started $slow"
+until test -S slow; do sleep 0.01; done
+echo precious >interrupted
+for signal in INT TERM HUP; do
+	called="save, SIG$signal"
+	# A shell starts its jobs with SIGINT ignored.
+	perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' \
+		tmem --control slow save web interrupted 2>err >out &
+	job=$!
+	for i in $(seq 500); do
+		test -n "$(find . -name 'interrupted.*' -size +24k)" && break
+		sleep 0.01
+	done
+	kill -$signal $job
+	wait $job 2>/dev/null
+	got=$?
+	test $got = $((128 + $(kill -l $signal))) || complain "$called: status $got"
+	says 'interrupted; interrupted was not written'
+	test "$(ls -d interrupted*)" = interrupted || complain "$called: left:" interrupted*
+	test "$(cat interrupted)" = precious || complain "$called: took the old file"
+done
+kill $slow
+
 # --- pipes
 tmem save web - 2>err | tmem restore --name piped - >out 2>>err ||
 	complain "a pipe from save to restore: $(cat err)"
@@ -160,6 +193,26 @@ expect 2 restore
 expect 2 migrate web
 expect 2 migrate web --to tcp:1
 says 'neither unix:PATH'
+for name in 12 all ''; do
+	expect 2 restore web.save --name "$name"
+	says '--name: '
+	expect 2 migrate web --to unix:nowhere --name "$name"
+	says '--name: '
+done
+for own in control ./control "$scratch/control"; do
+	expect 1 migrate web --to "unix:$own"
+	says 'is the daemon that has the client already'
+done
+
+# --- a migration's command that ends well and has taken nothing, or not all
+expect 0 thaw web
+for command in true 'head -c 1000 >/dev/null' 'exec <&-; sleep 0.1'; do
+	expect 1 migrate web --to "exec:$command"
+	says 'ended without taking the client, which stays where it is'
+	expect 0 list web --json
+	json '!$j->{frozen} && !$j->{migrating}'
+	has_pages web "$had"
+done
 
 # --- of Xen's tools
 make_libxc()
@@ -191,6 +244,10 @@ expect 0 list old --json
 json '$j->{weight} == 5 && $j->{compress} && !$j->{frozen}'
 json 'join(" ", map { $_->{id} } @{$j->{pools}}) eq "0 3 4 5"'
 json '!$j->{pools}[0]{persistent} && $j->{pools}[1]{pages} == 4'
+# So small that all of it fits the pipe to a command that reads none of it.
+expect 1 migrate old --to 'exec:sleep 0.5'
+says 'ended without taking the client'
+has_pages old 6
 expect 0 destroy old
 # The first page of the pool went while the domain moved; it was frozen before.
 make_libxc 2 1 >old

@@ -169,6 +169,10 @@ fails()
 fails "nobody at the target" --to "unix:$scratch/nowhere"
 fails "a command that is not there" --to exec:no-such-command
 fails "a command that reads nothing" --to 'exec:true <&-; exit 1'
+fails "a command that ends well and reads nothing" --to exec:true
+grep -q 'ended without taking the client' err || complain "$what: $(cat err)"
+fails "a command that ends well and reads a little" --to 'exec:head -c 2000000 >/dev/null'
+grep -q 'ended without taking the client' err || complain "$what: $(cat err)"
 fails "a command that reads a little" --to 'exec:head -c 100000 >/dev/null; exit 1'
 fails "a command that loses the end" \
 	--to "exec:head -c -20 | tmem --control $scratch/c2/c restore --live -"

@@ -454,6 +454,44 @@ START_TEST(who_never_asks_gives_way)
 }
 END_TEST
 
+/* One that neither accepts, nor reads, nor answers: stopped, say. */
+static ssize_t endless(void *opaque, void *buffer, size_t size)
+{
+	(void)opaque;
+	memset(buffer, 'x', size);
+	return (ssize_t)size;
+}
+
+START_TEST(who_does_not_answer_is_not_waited_for)
+{
+	char dir[] = "/tmp/tmem-mute-XXXXXX";
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct tm_http_request request = {
+		.socket = address.sun_path,
+		.method = "GET",
+		.path = "/plain",
+		.timeout_s = 1,
+	};
+	struct tm_http_answer answer;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", dir);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)),
+			 0);
+	ck_assert_int_eq(listen(fd, 1), 0);
+	ck_assert_int_eq(tm_http_call(&request, &answer), -ETIMEDOUT);
+	request.method = "POST";
+	request.source = endless;
+	ck_assert_int_eq(tm_http_call(&request, &answer), -ETIMEDOUT);
+	/* Now the queue is full. */
+	ck_assert_int_eq(tm_http_call(&request, &answer), -ETIMEDOUT);
+	close(fd);
+	unlink(address.sun_path);
+	rmdir(dir);
+}
+END_TEST
+
 int main(void)
 {
 	const int many = sizeof(sizes) / sizeof(sizes[0]);
@@ -473,6 +511,7 @@ int main(void)
 	tcase_add_test(tcase, a_request_has_its_time);
 	tcase_add_test(tcase, a_stream_takes_as_long_as_it_takes);
 	tcase_add_test(tcase, who_never_asks_gives_way);
+	tcase_add_test(tcase, who_does_not_answer_is_not_waited_for);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }

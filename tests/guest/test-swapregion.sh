@@ -49,4 +49,5 @@ for bad in '--size 1' '--size x' '--memory 1k' '--threads 0' '--threads 99' \
 	test $? = 1 || complain "swapregion $bad: goes on: $(cat out err)"
 	test -s err || complain "swapregion $bad: says nothing"
 done
+grep -q '^usage: swapregion ' err || complain "no usage: $(cat err)"
 finish

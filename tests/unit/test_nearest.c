@@ -87,6 +87,24 @@ START_TEST(the_first_of_equals_wins)
 }
 END_TEST
 
+START_TEST(what_nobody_can_have_meant_is_no_hint)
+{
+	static const char *const known[] = { "estimate", "freeze", "list" };
+
+	ck_assert_ptr_null(
+		tm_nearest_meant("frobnicate", known, 3, sizeof(known[0])));
+	ck_assert_ptr_null(tm_nearest_meant("", known, 3, sizeof(known[0])));
+	ck_assert_ptr_null(tm_nearest_meant("x", known, 0, sizeof(known[0])));
+	ck_assert_str_eq(tm_nearest_meant("e", known, 3, sizeof(known[0])),
+			 "estimate");
+	ck_assert_str_eq(tm_nearest_meant("frieze", known, 3, sizeof(known[0])),
+			 "freeze");
+	ck_assert_str_eq(tm_nearest_hint("a", "<", ">").text,
+			 "; the nearest is <a>");
+	ck_assert_str_eq(tm_nearest_hint(NULL, "<", ">").text, "");
+}
+END_TEST
+
 START_TEST(long_words_are_compared_by_their_beginning)
 {
 	char longer[1000];
@@ -109,6 +127,7 @@ int main(void)
 			    COUNT(slips));
 	tcase_add_test(tc, a_word_that_breaks_off_is_the_longer_one);
 	tcase_add_test(tc, the_first_of_equals_wins);
+	tcase_add_test(tc, what_nobody_can_have_meant_is_no_hint);
 	tcase_add_test(tc, long_words_are_compared_by_their_beginning);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);

@@ -37,6 +37,8 @@ diff in-list in-page >difference ||
 	complain "--list (<) and vhost-user-hostile.pod (>) differ: $(cat difference)"
 
 "$hostile" disk 2>err && complain "nobody is there, and that is all right"
+"$hostile" --help >out 2>err || complain "--help: status $?"
+grep -q '^usage: .*--list' out || complain "--help says $(cat out err)"
 "$hostile" --nonsense 2>err
 test $? = 2 || complain "--nonsense is understood"
 finish

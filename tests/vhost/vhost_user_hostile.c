@@ -4,6 +4,7 @@
  *
  *	vhost-user-hostile --list
  *	vhost-user-hostile SOCKET [ATTACK...]
+ *	vhost-user-hostile --help
  *
  * The problem: a back end reads what a virtual machine and its monitor wrote,
  * and either may be somebody's enemy. The idea: the ways to lie to it are
@@ -144,18 +145,24 @@ static int run_named(const char *path, char **names)
 	return failed;
 }
 
+static int usage(FILE *file, int status)
+{
+	fputs("usage: vhost-user-hostile --list\n"
+	      "       vhost-user-hostile SOCKET [ATTACK...]\n",
+	      file);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	int err;
 
 	if (argc == 2 && !strcmp(argv[1], "--list"))
 		return list();
-	if (argc < 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: vhost-user-hostile --list\n"
-				"       vhost-user-hostile SOCKET "
-				"[ATTACK...]\n");
-		return 2;
-	}
+	if (argc == 2 && !strcmp(argv[1], "--help"))
+		return usage(stdout, 0);
+	if (argc < 2 || argv[1][0] == '-')
+		return usage(stderr, 2);
 	signal(SIGPIPE, SIG_IGN);
 	/* Memory of ours that we cut off ourselves. */
 	signal(SIGBUS, SIG_DFL);
