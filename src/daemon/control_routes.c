@@ -231,7 +231,8 @@ static int set_codec(struct tmem_client *client,
 		err = tmem_client_set_codec(client, settings->codec);
 	if (err == -EINVAL)
 		snprintf(why, WHY_SIZE,
-			 "no codec \"%.40s\" here (`tmem plugins` lists them)",
+			 "no codec \"%.40s\" here, or no such level of it "
+			 "(`tmem plugins` lists them)",
 			 settings->codec);
 	else if (err == -ENOSPC)
 		snprintf(why, WHY_SIZE,
