@@ -237,7 +237,7 @@ static int set_vhost_user_blk(struct tm_daemon_config *config,
 	}
 SWITCH(check_config, config->is_check = true)
 SWITCH(background, config->is_background = true)
-SWITCH(foreground, config->is_background = false)
+SWITCH(foreground, config->is_foreground = true)
 SWITCH(help, config->is_help = true)
 SWITCH(takeover, config->is_takeover = true)
 SWITCH(version, config->is_version = true)
@@ -421,9 +421,29 @@ static int check_sockets(const struct tm_daemon_config *config,
 	return 0;
 }
 
+/* The environment says where, unless something overrides it; so this can be
+ * asked of the whole only. */
+static int check_path(const char *path, const char *variable,
+		      const struct tm_complaint *complaint)
+{
+	if (*path == '/')
+		return 0;
+	return tm_complain(complaint,
+			   "%s: \"%.64s\" is not a path that begins with "
+			   "\"/\"",
+			   variable, path);
+}
+
 static int check(const struct tm_daemon_config *config,
 		 const struct tm_complaint *complaint)
 {
+	if (check_path(config->socket, "TMEM_SOCKET", complaint) ||
+	    check_path(config->control, "TMEM_CONTROL", complaint))
+		return -EINVAL;
+	if (config->is_background && config->is_foreground)
+		return tm_complain(complaint,
+				   "--daemon and --foreground exclude each "
+				   "other");
 	for (const struct tm_config_client *c = config->clients; c;
 	     c = c->next)
 		if (tm_config_client_check(c, complaint))

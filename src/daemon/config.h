@@ -59,6 +59,7 @@ struct tm_daemon_config {
 	bool is_version;
 	bool is_check;
 	bool is_background;
+	bool is_foreground;	/* said so; it is the default */
 	bool is_takeover;
 	char file[TM_CONFIG_PATH_SIZE];	/* "": the usual one, if it is there */
 	char boot[TM_CONFIG_PATH_SIZE];

@@ -198,6 +198,36 @@ START_TEST(a_socket_must_have_an_address)
 }
 END_TEST
 
+START_TEST(a_socket_of_the_environment_begins_with_a_slash)
+{
+	static const char *const variables[] = { "TMEM_SOCKET",
+						 "TMEM_CONTROL" };
+	const char *overridden[] = { "tmemd", "--socket=/s", "--control=/c",
+				     "--config=/dev/null" };
+	const char *help[] = { "tmemd", "--help" };
+
+	setenv(variables[_i], "here", 1);
+	ck_assert_int_eq(parse(""), -EINVAL);
+	ck_assert_msg(strstr(error, variables[_i]), "%s", error);
+	ck_assert_msg(strstr(error, "\"here\""), "%s", error);
+	ck_assert_int_eq(load(4, overridden), 0);
+	tm_config_free(config);
+	ck_assert_int_eq(load(2, help), 0);
+}
+END_TEST
+
+START_TEST(background_and_foreground_exclude_each_other)
+{
+	const char *argv[] = { "tmemd", "--config=/dev/null", "--daemon",
+			       "--foreground" };
+
+	ck_assert_int_eq(load(4, argv), -EINVAL);
+	ck_assert_msg(strstr(error, "--daemon and --foreground"), "%s", error);
+	ck_assert_int_eq(load(3, argv), 0);
+	ck_assert(config->is_background);
+}
+END_TEST
+
 /* --- disks ------------------------------------------------------------------
  */
 
@@ -311,6 +341,9 @@ int main(void)
 	tcase_add_loop_test(tc, a_wrong_option_is_named, 0,
 			    COUNT(wrong_options));
 	tcase_add_test(tc, a_socket_must_have_an_address);
+	tcase_add_loop_test(tc, a_socket_of_the_environment_begins_with_a_slash,
+			    0, 2);
+	tcase_add_test(tc, background_and_foreground_exclude_each_other);
 	tcase_add_test(tc, a_section_and_a_word_describe_the_same_disk);
 	tcase_add_loop_test(tc, a_disk_that_cannot_be_is_refused_with_a_reason,
 			    0, COUNT(bad_disks));
