@@ -439,18 +439,23 @@ static int check_guest(const struct tm_agent_guest_config *guest, char *error,
 	return 0;
 }
 
-/* Two that drive the same thing would pull it to and fro. */
-static bool drive_the_same(const struct tm_agent_guest_config *a,
+/* Two that drive the same thing would pull it to and fro; and a monitor of
+ * QEMU's speaks with one at a time, even of those that only look. */
+static bool are_the_same(const struct tm_agent_guest_config *a,
 			   const struct tm_agent_guest_config *b)
 {
-	if (a->actuator == TM_ACTUATOR_DRY_RUN ||
-	    b->actuator == TM_ACTUATOR_DRY_RUN || a->source != b->source)
+	bool is_dry = a->actuator == TM_ACTUATOR_DRY_RUN ||
+		      b->actuator == TM_ACTUATOR_DRY_RUN;
+
+	if (a->source == TM_SOURCE_QMP && b->source == TM_SOURCE_QMP)
+		return !strcmp(a->qmp, b->qmp);
+	if (is_dry || a->source != b->source)
 		return false;
 	switch (a->source) {
 	case TM_SOURCE_MEMINFO:
 		return !strcmp(a->sys, b->sys);
 	case TM_SOURCE_QMP:
-		return !strcmp(a->qmp, b->qmp);
+		break;
 	case TM_SOURCE_CGROUP:
 		return !strcmp(a->cgroup, b->cgroup);
 	}
@@ -466,7 +471,7 @@ static int check_config(const struct tm_agent_config *config, char *error,
 		if (check_guest(a, error, error_size))
 			return -EINVAL;
 		for (b = a->next; b; b = b->next)
-			if (drive_the_same(a, b))
+			if (are_the_same(a, b))
 				return complain(error, error_size,
 						"guests %s and %s are one and "
 						"the same",

@@ -70,6 +70,8 @@ wrong 'needs cgroup' '[balloon x]\nsource = cgroup\n'
 wrong 'of another guest' '[balloon]\nactuator = qmp\n'
 wrong 'are one and the same' \
 	'[balloon]\nsource=qmp\nactuator=qmp\n[balloon a]\nqmp=/q\n[balloon b]\nqmp=/q\n'
+wrong 'guests a and b are one' \
+	'[balloon]\nsource=qmp\n[balloon a]\nqmp=/q\n[balloon b]\nqmp=/q\n'
 wrong 'belongs to \[balloon\]' '[balloon x]\nstate = /x\n'
 wrong "cannot be a guest's name" '[balloon a b]\n'
 wrong 'is not a path' '[balloon]\nproc = here\n'
