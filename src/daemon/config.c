@@ -16,9 +16,11 @@
 #include <config.h>
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "config_client.h"
 #include "config_disk.h"
@@ -113,19 +115,44 @@ static int set_arena(struct tm_daemon_config *config, const char *value,
 			     &complaint);
 }
 
+/* As sockets.c makes one: it resolves no names. */
+static bool is_internet_address(const char *value)
+{
+	const struct addrinfo hints = {
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+	};
+	const char *colon = strrchr(value, ':');
+	const struct tm_complaint unheard = { NULL, 0 };
+	struct addrinfo *found;
+	char host[64];
+	uint32_t port;
+	size_t length;
+
+	if (!colon || colon == value || colon - value >= (int)sizeof(host) ||
+	    tm_value_number(colon + 1, 65535, &port, &unheard))
+		return false;
+	length = (size_t)(colon - value);
+	if (length >= 2 && *value == '[' && colon[-1] == ']') {
+		value++;
+		length -= 2;
+	}
+	snprintf(host, sizeof(host), "%.*s", (int)length, value);
+	if (getaddrinfo(host, colon + 1, &hints, &found))
+		return false;
+	freeaddrinfo(found);
+	return true;
+}
+
 static int set_metrics(struct tm_daemon_config *config, const char *value,
 		       char *error, size_t error_size)
 {
 	const struct tm_complaint complaint = { error, error_size };
-	const char *colon = strrchr(value, ':');
-	uint32_t port;
 
-	if (*value != '/' &&
-	    (!colon || colon == value ||
-	     tm_value_number(colon + 1, 65535, &port, &complaint)))
+	if (*value != '/' && !is_internet_address(value))
 		return tm_complain(&complaint,
-				   "\"%.64s\" is neither ADDRESS:PORT nor a "
-				   "path that begins with \"/\"",
+				   "\"%.64s\" is neither ADDRESS:PORT, in "
+				   "numbers, nor a path that begins with \"/\"",
 				   value);
 	return tm_value_text(value, config->metrics, sizeof(config->metrics),
 			     false, &complaint);
@@ -154,6 +181,37 @@ static int set_log_level(struct tm_daemon_config *config, const char *value,
 				   sizeof(levels[0]));
 }
 
+/* None at all would be a daemon that serves nobody. */
+static int set_count(const char *value, uint32_t *count,
+		     const struct tm_complaint *complaint)
+{
+	uint32_t number;
+
+	if (tm_value_number(value, 1000000, &number, complaint))
+		return -EINVAL;
+	if (!number)
+		return tm_complain(complaint,
+				   "0 would let nobody in; at least 1");
+	*count = number;
+	return 0;
+}
+
+static int set_peer_memory(struct tm_daemon_config *config, const char *value,
+			   char *error, size_t error_size)
+{
+	const struct tm_complaint complaint = { error, error_size };
+	uint64_t bytes;
+
+	if (tm_value_size(value, &bytes, &complaint))
+		return -EINVAL;
+	if (bytes < TMEM_PAGE_SIZE)
+		return tm_complain(&complaint,
+				   "\"%.64s\" would hold no page of a peer's",
+				   value);
+	config->peer_memory_bytes = bytes;
+	return 0;
+}
+
 /* Fields that are plain text, numbers, sizes: one setter each, all alike. */
 #define SETTER(name, call)                                                 \
 	static int set_##name(struct tm_daemon_config *config,             \
@@ -165,8 +223,7 @@ static int set_log_level(struct tm_daemon_config *config, const char *value,
 #define TEXT(field, is_path)                                          \
 	tm_value_text(value, config->field, sizeof(config->field), is_path, \
 		      &complaint)
-#define COUNT(field) \
-	tm_value_number(value, 1000000, &config->field, &complaint)
+#define COUNT(field) set_count(value, &config->field, &complaint)
 #define SIZE(field) tm_value_size(value, &config->field, &complaint)
 
 SETTER(boot, TEXT(boot, false))
@@ -174,7 +231,6 @@ SETTER(control, TEXT(control, true))
 SETTER(dedup_persistent,
        tm_value_switch(value, &config->dedups_persistent, &complaint))
 SETTER(file, TEXT(file, false))
-SETTER(peer_memory, SIZE(peer_memory_bytes))
 SETTER(peers, COUNT(peers_max))
 SETTER(plugin_path, TEXT(plugin_path, true))
 SETTER(rings, COUNT(rings_max))
@@ -395,6 +451,32 @@ static int check_disks(const struct tm_daemon_config *config,
 	return 0;
 }
 
+/* A disk has its files alone, but for images that all only read. */
+static int check_files(const struct tm_daemon_config *config,
+		       const struct tm_complaint *complaint)
+{
+	const struct tm_config_disk *a, *b;
+
+	for (a = config->disks; a; a = a->next)
+		for (b = a->next; b; b = b->next) {
+			if (*a->backing && !strcmp(a->backing, b->backing))
+				return tm_complain(complaint,
+						   "[disk %s] and [disk %s] "
+						   "have the same backing file",
+						   a->client.name,
+						   b->client.name);
+			if (*a->image && !strcmp(a->image, b->image) &&
+			    !(a->is_readonly && b->is_readonly))
+				return tm_complain(complaint,
+						   "[disk %s] and [disk %s] "
+						   "have the same image, and "
+						   "not readonly = on both",
+						   a->client.name,
+						   b->client.name);
+		}
+	return 0;
+}
+
 static int check_sockets(const struct tm_daemon_config *config,
 			 const struct tm_complaint *complaint)
 {
@@ -448,7 +530,7 @@ static int check(const struct tm_daemon_config *config,
 	     c = c->next)
 		if (tm_config_client_check(c, complaint))
 			return -EINVAL;
-	if (check_disks(config, complaint))
+	if (check_disks(config, complaint) || check_files(config, complaint))
 		return -EINVAL;
 	return check_sockets(config, complaint);
 }

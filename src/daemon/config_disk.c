@@ -56,6 +56,7 @@ static int set_group(struct tm_config_disk *disk, const char *value,
 	char text[96];
 	uid_t nobody;
 
+	disk->has_group = true;
 	if (snprintf(text, sizeof(text), "0:%s", value) >= (int)sizeof(text))
 		return tm_complain(complaint, "there is no group \"%.64s\"",
 				   value);
@@ -222,6 +223,10 @@ static const char *what_is_wrong(const struct tm_config_disk *disk)
 		return "image and share are of cache disks";
 	if (!disk->is_cache && disk->is_readonly)
 		return "a swap disk that cannot be written is of no use";
+	if (*disk->share && !disk->is_readonly)
+		return "an image whose pool is shared must be readonly";
+	if (disk->has_group && !(disk->client.mode & 0070))
+		return "its group is let in by a mode such as mode=0660 only";
 	if (strchr(disk->backing, ',') || strchr(disk->image, ',') ||
 	    strchr(disk->share, ',') || strchr(disk->client.socket, ',') ||
 	    strchr(disk->client.codec, ','))
@@ -324,9 +329,13 @@ int tm_config_disk_print(const struct tm_config_disk *disk, char *text,
 	print(&printed, "name=%s,kind=%s,mode=%o", client->name,
 	      disk->is_cache ? "cache" : "swap", (unsigned)client->mode);
 	print_text(&printed, "socket", client->socket);
-	if (client->owner != TM_CONFIG_NOBODY)
+	/* A group that came with an owner may be one that is not let in. */
+	if (client->owner != TM_CONFIG_NOBODY && client->group != (gid_t)-1)
+		print(&printed, ",owner=%u:%u", (unsigned)client->owner,
+		      (unsigned)client->group);
+	else if (client->owner != TM_CONFIG_NOBODY)
 		print(&printed, ",owner=%u", (unsigned)client->owner);
-	if (client->group != (gid_t)-1)
+	else if (client->group != (gid_t)-1)
 		print(&printed, ",group=%u", (unsigned)client->group);
 	print_text(&printed, "codec", client->codec);
 	print_number(&printed, "weight", client->weight);

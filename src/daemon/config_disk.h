@@ -17,6 +17,7 @@ struct tm_config_disk {
 	/* Its name, limits, codec and socket. */
 	struct tm_config_client client;
 	bool has_kind;
+	bool has_group; /* named for itself, not after its owner */
 	bool is_cache;
 	bool is_readonly;
 	uint32_t queues; /* 0: the door's own choice */

@@ -10,6 +10,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,6 +38,20 @@ static int parse(const char *text)
 	return tm_config_parse(text, strlen(text), &config, error,
 			       sizeof(error));
 }
+
+static const char *const metrics[] = {
+	"127.0.0.1:9100", "[::1]:9100", "0.0.0.0:1", "/run/tmem/metrics",
+};
+
+START_TEST(metrics_have_an_address_in_numbers_or_a_path)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "[daemon]\nmetrics = %s\n", metrics[_i]);
+	ck_assert_msg(!parse(text), "%s", error);
+	ck_assert_str_eq(config->metrics, metrics[_i]);
+}
+END_TEST
 
 START_TEST(sections_say_what_clients_get)
 {
@@ -101,6 +116,12 @@ static const struct {
 	{ "[daemon]\nsocket = /a\ncontrol = /a\n", "same path" },
 	{ "[daemon]\nmetrics = here\n", "neither ADDRESS:PORT" },
 	{ "[daemon]\nmetrics = 127.0.0.1:65536\n", "neither ADDRESS:PORT" },
+	{ "[daemon]\nmetrics = localhost:9100\n", "in numbers" },
+	{ "[daemon]\nmetrics = [::1:9100\n", "in numbers" },
+	{ "[daemon]\npeers-max = 0\n", "would let nobody in" },
+	{ "[daemon]\nrings-max = 0\n", "would let nobody in" },
+	{ "[daemon]\nrings-per-peer = 0\n", "would let nobody in" },
+	{ "[daemon]\npeer-memory = 1\n", "no page" },
 	{ "[daemon]\nlog-level = loud\n", "unknown level" },
 	{ "[daemon]\npeers-max = -1\n", "not a number" },
 	{ "[daemon]\nuser-linger = 5 m\n", "not a time" },
@@ -120,6 +141,7 @@ static const struct {
 	{ "[client web]\nshared-auth = 123\n", "not a UUID" },
 	{ "[client a]\nsocket = /s\n[client b]\nsocket = /s\n",
 	  "have the same socket" },
+	{ "[client a]\nallocator = zbud\n", "unknown key \"allocator\"" },
 	{ "[client a]\ncompress = perhaps\n", "neither on nor off" },
 };
 
@@ -246,6 +268,11 @@ START_TEST(a_section_and_a_word_describe_the_same_disk)
 			       "group = 0\n"
 			       "mode = 0660\n"
 			       "backing = /var/lib/vm1\n"
+			       "[disk vm2]\n"
+			       "kind = swap\n"
+			       "size = 1G\n"
+			       "socket = /run/vm2\n"
+			       "owner = 1:2\n"
 			       "[disk base]\n"
 			       "kind = cache\n"
 			       "image = /srv/base.raw\n"
@@ -261,8 +288,11 @@ START_TEST(a_section_and_a_word_describe_the_same_disk)
 				     &word, &complaint),
 		0);
 	ck_assert_uint_eq(disk->size_bytes, UINT64_C(4) << 30);
-	ck_assert_str_eq(disk->next->client.name, "base");
-	ck_assert(disk->next->is_cache && disk->next->is_readonly);
+	ck_assert_str_eq(disk->next->client.name, "vm2");
+	ck_assert_uint_eq(disk->next->client.group, 2);
+	ck_assert_str_eq(disk->next->next->client.name, "base");
+	ck_assert(disk->next->next->is_cache);
+	ck_assert(disk->next->next->is_readonly);
 	word.next = disk->next;
 	ck_assert_mem_eq(disk, &word, sizeof(word));
 	for (; disk; disk = disk->next) {
@@ -299,6 +329,10 @@ static const struct {
 	{ "name=a,socket", "KEY=VALUE" },
 	{ "name=a,socket=x,kind=swap,size=1G", "\"/\"" },
 	{ "name=a,socket=/x,kind=swap,size=1G,queues=65", "65" },
+	{ "name=a,socket=/x,kind=cache,image=/i,share=s", "readonly" },
+	{ "name=a,socket=/x,kind=swap,size=1M,group=0", "mode=0660" },
+	{ "name=a,socket=/x,kind=swap,size=1M,mode=600,group=0,owner=0",
+	  "mode=0660" },
 	{ "name=a,socket=/x,kind=swap,size=1M,cap=1M,reservation=2M",
 	  "above its cap" },
 };
@@ -326,6 +360,17 @@ START_TEST(two_disks_do_not_share_what_is_one_disks)
 			       "[client a]\nweight=1\n"),
 			 -EINVAL);
 	ck_assert_ptr_nonnull(strstr(error, "same client"));
+	ck_assert_int_eq(parse("[disk a]\nkind=swap\nsize=1M\nsocket=/x\n"
+			       "backing=/b\n"
+			       "[disk b]\nkind=swap\nsize=1M\nsocket=/y\n"
+			       "backing=/b\n"),
+			 -EINVAL);
+	ck_assert_ptr_nonnull(strstr(error, "same backing"));
+	ck_assert_int_eq(parse("[disk a]\nkind=cache\nimage=/i\nsocket=/x\n"
+			       "readonly=on\n"
+			       "[disk b]\nkind=cache\nimage=/i\nsocket=/y\n"),
+			 -EINVAL);
+	ck_assert_ptr_nonnull(strstr(error, "same image"));
 }
 END_TEST
 
@@ -336,6 +381,8 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, sections_say_what_clients_get);
+	tcase_add_loop_test(tc, metrics_have_an_address_in_numbers_or_a_path, 0,
+			    COUNT(metrics));
 	tcase_add_loop_test(tc, what_is_wrong_is_named, 0, COUNT(wrong));
 	tcase_add_test(tc, the_command_line_overrides_the_file);
 	tcase_add_loop_test(tc, a_wrong_option_is_named, 0,
