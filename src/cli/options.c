@@ -11,17 +11,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
-#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
 
 #include "cli.h"
 #include "nearest.h"
-#include "report.h"
 
 int tm_cli_error(const char *format, ...)
 {
@@ -284,41 +280,6 @@ static void log_opening(void *opaque, enum tmem_log_level level,
 	tm_cli_log(NULL, level, text);
 }
 
-/* A file system with less room than the limit refuses puts before the limit
- * does, and one on a disk writes pages there: both look odd to whoever does
- * not know. */
-static void check_file_system(const char *arena, uint64_t memory_bytes)
-{
-	char *copy = strdup(arena);
-	char has[16], wants[16];
-	uint64_t room_bytes;
-	struct statfs fs;
-
-	if (!copy || statfs(dirname(copy), &fs)) {
-		free(copy);
-		return;
-	}
-	free(copy);
-	room_bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
-	if (fs.f_type != TMPFS_MAGIC)
-		tm_cli_error("warning: %s is not on tmpfs, so its pages are "
-			     "written to a disk; /dev/shm is tmpfs",
-			     arena);
-	else if (room_bytes && room_bytes < memory_bytes)
-		tm_cli_error("warning: the tmpfs of %s holds %s, less than the "
-			     "limit of %s: puts that do not fit are refused "
-			     "(mount it with size=%" PRIu64
-			     "M, or ask for less --memory)",
-			     arena, tm_report_size(room_bytes, has, sizeof(has)),
-			     tm_report_size(memory_bytes, wants, sizeof(wants)),
-			     (memory_bytes >> 20) + 1);
-}
-
-static bool is_file(const char *arena)
-{
-	return arena && strcmp(arena, "memfd");
-}
-
 int tm_cli_store_open(struct tm_cli_store *options, uint64_t memory_bytes,
 		      uint64_t flags, struct tmem_store **store)
 {
@@ -347,8 +308,6 @@ int tm_cli_store_open(struct tm_cli_store *options, uint64_t memory_bytes,
 		config.codec = options->codec;
 	if (options->allocator)
 		config.allocator = options->allocator;
-	if (is_file(config.arena))
-		check_file_system(config.arena, config.memory_bytes);
 	err = tmem_store_open(&config, store);
 	if (err && !options->was_explained)
 		tm_cli_error("the store cannot be opened: %s", strerror(-err));

@@ -218,18 +218,33 @@ static int lock_file(const struct tm_arena_config *config, int fd)
 	return refuse_errno(config, errno, "cannot be locked");
 }
 
-static void warn_if_on_disk(const struct tm_arena_config *config, int fd)
+/* A file system with less room than the limit refuses puts before the limit
+ * does, and one on a disk writes pages there: both look odd to whoever does
+ * not know. */
+static void warn_of_file_system(const struct tm_arena_config *config, int fd)
 {
 	struct statfs fs;
+	uint64_t room_bytes;
 
-	if (fstatfs(fd, &fs) || fs.f_type == TMPFS_MAGIC_NUMBER)
+	if (fstatfs(fd, &fs) || fs.f_type == HUGETLBFS_MAGIC_NUMBER)
 		return;
-	if (fs.f_type == HUGETLBFS_MAGIC_NUMBER)
-		return;
-	tm_memory_log(config->memory, TMEM_LOG_WARNING,
-		      "arena %s: is not on tmpfs: pages will be written to "
-		      "disk; use a path below /dev/shm",
-		      config->path);
+	/* A memfd's has no size. */
+	room_bytes = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize;
+	if (fs.f_type != TMPFS_MAGIC_NUMBER)
+		tm_memory_log(config->memory, TMEM_LOG_WARNING,
+			      "arena %s: is not on tmpfs: pages will be "
+			      "written to disk; use a path below /dev/shm",
+			      config->path);
+	else if (room_bytes && room_bytes < config->memory_bytes)
+		tm_memory_log(config->memory, TMEM_LOG_WARNING,
+			      "arena %s: its tmpfs holds %" PRIu64
+			      " MiB, less than the limit of %" PRIu64
+			      " MiB: puts that do not fit are refused (mount "
+			      "it with size=%" PRIu64 "M, or set a lower "
+			      "limit)",
+			      config->path, room_bytes >> 20,
+			      config->memory_bytes >> 20,
+			      (config->memory_bytes >> 20) + 1);
 }
 
 /* A new arena in @fd, complete but for its name. */
@@ -367,26 +382,71 @@ static int open_descriptor(const struct tm_arena_config *config, bool *reopened)
 	return err;
 }
 
+static int read_superblock(const struct tm_arena_config *config, int fd,
+			   struct tm_superblock *super)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return refuse(config, -EBADMSG, "is not a regular file");
+	if (pread(fd, super, sizeof(*super), 0) != (ssize_t)sizeof(*super))
+		return refuse(config, -EBADMSG,
+			      "is not a tmem arena: it is too short");
+	return check_superblock(config, super, (uint64_t)st.st_size);
+}
+
+int tm_arena_check_limit(const struct tm_arena_config *config,
+			 const struct tm_superblock *super)
+{
+	if (config->memory_bytes <= super->memory_max_bytes)
+		return 0;
+	tm_memory_log(config->memory, TMEM_LOG_ERROR,
+		      "arena %s: was made for at most %" PRIu64
+		      " MiB, which memory is above",
+		      config->path ? config->path : "(anonymous)",
+		      super->memory_max_bytes >> 20);
+	return -EINVAL;
+}
+
+int tm_arena_check(const struct tm_arena_config *config)
+{
+	struct tm_superblock super;
+	struct stat st;
+	int fd, err;
+
+	if (lstat(config->path, &st))
+		return errno == ENOENT ? -ENOENT :
+					 refuse_errno(config, errno,
+						      "cannot be opened");
+	if (S_ISLNK(st.st_mode))
+		return refuse_errno(config, ELOOP, "cannot be opened");
+	/* To open anything else may do something. */
+	if (!S_ISREG(st.st_mode))
+		return refuse(config, -EBADMSG, "is not a regular file");
+	fd = open(config->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || access(config->path, W_OK)) {
+		err = refuse_errno(config, errno, "cannot be opened");
+	} else {
+		err = read_superblock(config, fd, &super);
+		if (!err)
+			err = tm_arena_check_limit(config, &super);
+	}
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 static int map_file(struct tm_arena *arena,
 		    const struct tm_arena_config *config)
 {
 	struct tm_superblock super;
-	struct stat st;
-	int err;
+	int err = read_superblock(config, arena->fd, &super);
 
-	if (fstat(arena->fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return refuse(config, -EBADMSG, "is not a regular file");
-	if (pread(arena->fd, &super, sizeof(super), 0) !=
-	    (ssize_t)sizeof(super))
-		return refuse(config, -EBADMSG,
-			      "is not a tmem arena: it is too short");
-	err = check_superblock(config, &super, (uint64_t)st.st_size);
 	if (err)
 		return err;
-	if (arena->reopened)
-		warn_if_on_disk(config, arena->fd);
+	warn_of_file_system(config, arena->fd);
 	arena->size = super.file_size_bytes;
 	arena->base = mmap(NULL, arena->size, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_NORESERVE, arena->fd, 0);

@@ -78,6 +78,12 @@ struct tm_arena_config {
 
 /* Errors as tmem_store_open() documents them; logs the reason. */
 int tm_arena_open(struct tm_arena *arena, const struct tm_arena_config *config);
+/* Would it open the file at path, for memory_bytes (0: whatever it takes)?
+ * Changes and locks nothing. -ENOENT, unlogged: it would make one. */
+int tm_arena_check(const struct tm_arena_config *config);
+/* Was an arena with @super made for memory_bytes? 0 or -EINVAL, logged. */
+int tm_arena_check_limit(const struct tm_arena_config *config,
+			 const struct tm_superblock *super);
 void tm_arena_close(struct tm_arena *arena);
 
 /* The region's first record. */

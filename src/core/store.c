@@ -35,21 +35,22 @@ static uint64_t machine_bytes(void)
 static int check_config(const struct tmem_store_config *config,
 			const struct tm_memory *memory)
 {
+	uint64_t most = config->memory_max_bytes > config->memory_bytes ?
+				config->memory_max_bytes :
+				config->memory_bytes;
+
 	if (config->flags & ~FLAGS_KNOWN) {
 		tm_memory_log(memory, TMEM_LOG_ERROR,
 			      "store: unknown flags %#" PRIx64,
 			      config->flags & ~FLAGS_KNOWN);
 		return -EINVAL;
 	}
-	if (config->memory_bytes < TMEM_MEMORY_MIN ||
-	    config->memory_bytes > TM_MEMORY_MAX ||
-	    config->memory_max_bytes > TM_MEMORY_MAX) {
+	if (config->memory_bytes < TMEM_MEMORY_MIN || most > TM_MEMORY_MAX) {
 		tm_memory_log(memory, TMEM_LOG_ERROR,
 			      "store: a memory limit of %" PRIu64 " bytes is "
 			      "out of range: %" PRIu64 " KiB to %" PRIu64
 			      " GiB",
-			      config->memory_bytes, TMEM_MEMORY_MIN >> 10,
-			      TM_MEMORY_MAX >> 30);
+			      most, TMEM_MEMORY_MIN >> 10, TM_MEMORY_MAX >> 30);
 		return -EINVAL;
 	}
 	if (config->memory_max_bytes &&
@@ -93,15 +94,7 @@ static int open_arena(struct tm_store *store,
 		.put = tm_arena_put_frames,
 		.claim = tm_arena_claim_frames,
 	};
-	if (config->memory_bytes > store->arena.super->memory_max_bytes) {
-		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
-			      "arena %s: was made for at most %" PRIu64
-			      " bytes",
-			      config->arena,
-			      store->arena.super->memory_max_bytes);
-		return -EINVAL;
-	}
-	return 0;
+	return tm_arena_check_limit(&arena, store->arena.super);
 }
 
 /* How much is evicted for a codec's contexts: at first, and at most. */
