@@ -33,6 +33,7 @@
 #include <tmem/tmem.h>
 
 #define TM_BLOCK_SIZE TMEM_PAGE_SIZE
+#define TM_DISK_SWAP_MAX_BYTES (UINT64_C(1) << 44)
 
 struct tm_disk;
 

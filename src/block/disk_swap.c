@@ -39,7 +39,6 @@
 #include "clock.h"
 #include "disk_swap.h"
 
-#define SIZE_MAX_BYTES (UINT64_C(1) << 44)
 #define SECTOR_BYTES 512
 #define FROZEN_POLL_NS 3000000
 #define NS_PER_MS UINT64_C(1000000)
@@ -783,7 +782,7 @@ static int check_config(const struct tm_disk_config *config)
 
 	if (!config->size_bytes || config->size_bytes % SECTOR_BYTES)
 		why = "its size is not a multiple of 512";
-	else if (config->size_bytes > SIZE_MAX_BYTES)
+	else if (config->size_bytes > TM_DISK_SWAP_MAX_BYTES)
 		why = "a swap disk has 16 TiB at most";
 	else if (config->image || config->share)
 		why = "a swap disk has no image";

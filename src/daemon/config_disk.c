@@ -18,6 +18,7 @@
 
 #include "config_client.h"
 #include "config_disk.h"
+#include "disk.h"
 #include "nearest.h"
 
 #define SECTOR_BYTES 512
@@ -126,6 +127,10 @@ static int set_size(struct tm_config_disk *disk, const char *value,
 {
 	if (tm_value_size(value, &disk->size_bytes, complaint))
 		return -EINVAL;
+	if (disk->size_bytes > TM_DISK_SWAP_MAX_BYTES)
+		return tm_complain(complaint,
+				   "\"%.64s\": a swap disk has 16 TiB at most",
+				   value);
 	if (!disk->size_bytes || disk->size_bytes % SECTOR_BYTES)
 		return tm_complain(complaint, "a disk's size is a multiple of "
 					      "512 bytes");

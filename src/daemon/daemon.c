@@ -29,6 +29,7 @@
 #include <tmem/xen.h>
 
 #include "clock.h"
+#include "config_check.h"
 #include "daemon.h"
 #include "layout.h"
 #include "notify.h"
@@ -96,49 +97,28 @@ static int name_arena(struct tm_daemon *daemon, char *name, size_t size)
 	return 0;
 }
 
-static int load_boot(struct tm_daemon *daemon, struct tmem_boot *boot)
-{
-	const struct tm_daemon_config *config = daemon->config;
-	char error[TM_CONFIG_ERROR_SIZE];
-	int err;
-
-	tmem_boot_init(boot, TMEM_BOOT_DEFAULTS_TMEM);
-	err = tmem_boot_load(boot, *config->file ? config->file : NULL,
-			     *config->boot ? config->boot : NULL,
-			     TMEM_BOOT_KERNEL, error, sizeof(error));
-	if (err)
-		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
-	return err;
-}
-
 static int open_store(struct tm_daemon *daemon)
 {
-	char arena[TM_CONFIG_PATH_SIZE], path[64], codec[TM_CONFIG_CODEC_SIZE];
-	struct tmem_store_config config;
+	char arena[TM_CONFIG_PATH_SIZE], path[64], error[TM_CONFIG_ERROR_SIZE];
 	uint64_t bytes, max_bytes;
-	struct tmem_boot boot;
-	int err;
+	struct tm_config_store made;
+	int err = tm_config_make_store(daemon->config, tm_daemon_log_callback,
+				       daemon->log, &made, error,
+				       sizeof(error));
 
-	tmem_store_config_init(&config);
-	config.log = tm_daemon_log_callback;
-	config.log_opaque = daemon->log;
-	err = load_boot(daemon, &boot);
-	if (err)
+	if (err) {
+		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
 		return err;
-	tmem_boot_apply(&boot, &config, codec, sizeof(codec));
-	if (daemon->config->dedups_persistent)
-		config.flags |= TMEM_STORE_DEDUP_PERSISTENT;
-	if (*daemon->config->plugin_path)
-		config.plugin_path = daemon->config->plugin_path;
+	}
 	err = name_arena(daemon, arena, sizeof(arena));
 	if (err)
 		return err;
-	config.arena = arena;
+	made.store.arena = arena;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", daemon->arena_fd);
 	measure_arena(daemon->arena_fd < 0 ? arena : path, &bytes, &max_bytes);
-	err = tm_limit_begin(daemon, bytes, max_bytes, &config);
+	err = tm_limit_begin(daemon, bytes, max_bytes, &made.store);
 	if (!err)
-		err = tmem_store_open(&config, &daemon->store);
+		err = tmem_store_open(&made.store, &daemon->store);
 	return err ? fail(daemon, "the store cannot be opened", err) : 0;
 }
 
@@ -579,16 +559,32 @@ static void reload_limits(struct tm_daemon *daemon,
 			      "the memory limit stays: %s", error);
 }
 
+/* What a start would refuse is refused whole. */
+static int load_again(struct tm_daemon *daemon, struct tm_daemon_config **now)
+{
+	struct tm_config_verdict verdict = { .warn = NULL };
+	int err = tm_config_load(daemon->argc, daemon->argv, now, verdict.error,
+				 sizeof(verdict.error));
+
+	if (!err) {
+		err = tm_config_check_start(*now, &verdict);
+		if (err)
+			tm_config_free(*now);
+	}
+	if (err)
+		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
+			      "nothing is reloaded, and all stays as it was: "
+			      "%s",
+			      verdict.error);
+	return err;
+}
+
 static void reload(struct tm_daemon *daemon)
 {
 	struct tm_daemon_config *before = daemon->config, *now;
-	char error[TM_CONFIG_ERROR_SIZE];
 
 	tm_notify_reloading();
-	if (tm_config_load(daemon->argc, daemon->argv, &now, error,
-			   sizeof(error))) {
-		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
-			      "nothing is reloaded: %s", error);
+	if (load_again(daemon, &now)) {
 		tm_notify("READY=1");
 		return;
 	}

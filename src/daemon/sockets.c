@@ -44,6 +44,7 @@
 #endif
 
 #include "lock.h"
+#include "makeable.h"
 #include "sockets.h"
 
 #define BACKLOG 128
@@ -216,6 +217,58 @@ static int check_directory(const struct tm_socket_how *how,
 	return 0;
 }
 
+/* Only a socket may be in the way; a path that was mistyped is left alone. */
+static int check_occupant(const char *path, const struct complaint *complaint)
+{
+	struct stat status;
+
+	if (lstat(path, &status))
+		return errno == ENOENT ? 0 :
+					 complain(complaint, -errno, "%s: %s",
+						  path, strerror(errno));
+	if (!S_ISSOCK(status.st_mode))
+		return complain(complaint, -EEXIST,
+				"%s is there and is no socket; move it away or "
+				"name another path",
+				path);
+	return 0;
+}
+
+static int check_makeable(const char *path, const struct complaint *complaint)
+{
+	char at[PATH_SIZE];
+	int err = tm_makeable(path, TM_MAKEABLE_ALL, at, sizeof(at));
+
+	return err ? complain(complaint, err, "%s cannot be made: %s: %s", path,
+			      at, strerror(-err))
+		   : 0;
+}
+
+int tm_sockets_check(const struct tm_socket_how *how, char *error,
+		     size_t error_size)
+{
+	const struct complaint complaint = { error, error_size };
+	char directory[PATH_SIZE];
+	struct stat status;
+	int err;
+
+	if (*how->path != '/')
+		return 0;
+	err = stat_directory(how->path, directory, sizeof(directory), &status);
+	if (!err)
+		err = check_directory(how, &complaint);
+	else if (err == -ENOENT)
+		return check_makeable(how->path, &complaint);
+	else
+		complain(&complaint, err, "%s: %s", directory, strerror(-err));
+	if (!err)
+		err = check_occupant(how->path, &complaint);
+	/* Who has passed or made it may have needed rights that we do not. */
+	if (!err && lstat(how->path, &status))
+		err = check_makeable(how->path, &complaint);
+	return err;
+}
+
 /* --- locks ----------------------------------------------------------------------------- */
 
 /* For people, and for messages. */
@@ -291,27 +344,17 @@ static bool keeps_answering(const char *path)
 /* The lock is held: nobody of ours serves what is there. */
 static int clear_path(const char *path, const struct complaint *complaint)
 {
-	struct stat status;
+	int err = check_occupant(path, complaint);
 
-	if (lstat(path, &status))
-		return errno == ENOENT ? 0 :
-					 complain(complaint, -errno, "%s: %s",
-						  path, strerror(errno));
-	if (!S_ISSOCK(status.st_mode))
-		return complain(complaint, -EEXIST,
-				"%s is there and is no socket; move it away or "
-				"name another path",
-				path);
-	if (keeps_answering(path))
+	if (!err && keeps_answering(path))
 		return complain(complaint, -EADDRINUSE,
 				"another program listens at %s; stop it, or "
 				"name another path",
 				path);
-	if (unlink(path))
-		return complain(complaint, -errno,
-				"%s cannot be taken away: %s", path,
-				strerror(errno));
-	return 0;
+	if (err || !unlink(path) || errno == ENOENT)
+		return err;
+	return complain(complaint, -errno, "%s cannot be taken away: %s", path,
+			strerror(errno));
 }
 
 static int bind_path(const struct tm_socket_how *how, int fd,
@@ -420,6 +463,9 @@ static int make(struct tm_sockets *sockets, const struct tm_socket_how *how,
 					"%s",
 					how->path, strerror(-err));
 		err = check_directory(how, complaint);
+		/* Before the lock: its file stays. */
+		if (!err)
+			err = check_occupant(how->path, complaint);
 		lock_fd = err ? err : take_lock(how->path, complaint);
 		if (lock_fd < 0)
 			return lock_fd;

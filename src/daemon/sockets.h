@@ -46,6 +46,12 @@ void tm_sockets_close(struct tm_sockets *sockets, bool is_handed_on);
  */
 int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
 		   char *error, size_t error_size);
+/*
+ * Could it be made? Nothing is touched, and whether another daemon serves it is
+ * not asked. 0; or a negative errno after one sentence in @error.
+ */
+int tm_sockets_check(const struct tm_socket_how *how, char *error,
+		     size_t error_size);
 /* Takes @fd and @lock_fd, of a socket that a predecessor made at @path. */
 int tm_sockets_adopt(struct tm_sockets *sockets, const char *path, int fd,
 		     int lock_fd);

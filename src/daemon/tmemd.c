@@ -23,6 +23,7 @@
 
 #include <tmem/xen.h>
 
+#include "config_check.h"
 #include "daemon.h"
 #include "output.h"
 
@@ -50,20 +51,23 @@ static int print_help(void)
 	return STATUS_OK;
 }
 
-/* What can be known without opening anything. */
+static void print_warning(void *opaque, const char *text)
+{
+	(void)opaque;
+	fprintf(stderr, "tmemd: warning: %s\n", text);
+}
+
+/* A start logs its own warnings. */
 static int check(const struct tm_daemon_config *config)
 {
-	char error[TM_CONFIG_ERROR_SIZE];
-	struct tmem_boot boot;
+	struct tm_config_verdict verdict = {
+		.warn = config->is_check ? print_warning : NULL,
+	};
 
-	tmem_boot_init(&boot, TMEM_BOOT_DEFAULTS_TMEM);
-	if (tmem_boot_load(&boot, *config->file ? config->file : NULL,
-			   *config->boot ? config->boot : NULL,
-			   TMEM_BOOT_KERNEL, error, sizeof(error))) {
-		fprintf(stderr, "tmemd: %s\n", error);
-		return STATUS_USAGE;
-	}
-	return STATUS_OK;
+	if (!tm_config_check_start(config, &verdict))
+		return STATUS_OK;
+	fprintf(stderr, "tmemd: %s\n", verdict.error);
+	return verdict.is_configuration ? STATUS_USAGE : STATUS_FAILED;
 }
 
 static void block_signals(void)

@@ -321,7 +321,7 @@ static int add_directory(struct tmem_plugins *plugins, const char *directory,
 		if (errno == ENOMEM)
 			return -ENOMEM;
 		if (!trusted)
-			tm_host_log(&plugins->host, TMEM_LOG_INFO,
+			tm_host_log(&plugins->host, TMEM_LOG_WARNING,
 				    "plugin directory %s: %s", directory,
 				    strerror(errno));
 		return 0;

@@ -142,9 +142,41 @@ test "$user" != 0 || of open '$c->{weight} == 5'
 sed -i 's/^weight = 9/weight = lots/' tmem.conf
 kill -HUP "$daemon"
 sleep 0.5
-logged 'nothing is reloaded'
+logged 'nothing is reloaded, and all stays as it was'
 of web '$c->{weight} == 9'
-sed -i 's/^weight = lots/weight = 11/; s/^memory = 128M/memory = 64M/' tmem.conf
+# Nor when each word is right and a start would refuse it all the same.
+sed -i 's/^weight = lots/weight = 10/' tmem.conf
+cp tmem.conf right.conf
+# whole SAYS: the file that was made is refused, and nothing of it counts.
+whole()
+{
+	local seen i
+	seen=$(wc -l <"$log")
+	kill -HUP "$daemon"
+	for i in $(seq 100); do
+		tail -n +$((seen + 1)) "$log" >since
+		grep -q reloaded since && break
+		sleep 0.05
+	done
+	grep -qF "all stays as it was: $1" since || complain "not \"$1\": $(cat since)"
+	grep -q 'msg=reloaded' since && complain "$1: says that it is reloaded"
+	of web '$c->{weight} == 9'
+	cp right.conf tmem.conf
+}
+printf '[client extra]\nsocket = %s/extra.sock\nreservation = 1T\n' "$scratch" >>tmem.conf
+whole '[client extra]: reservation'
+test -e extra.sock && complain "a socket of what was refused"
+printf '[client extra]\ncodec = lz5\n' >>tmem.conf
+whole '[client extra]: codec = lz5'
+printf '[boot]\ntmem_allocator = best\n' >>tmem.conf
+whole 'there is no allocator'
+printf '[disk extra]\nsocket = %s/extra.sock\nkind = cache\nimage = /no/such\n' "$scratch" >>tmem.conf
+whole '[disk extra]: image = /no/such'
+printf '[disk extra]\nsocket = %s\nkind = swap\nsize = 1M\n' "$scratch" >>tmem.conf
+whole "$scratch is there and is no socket"
+sed -i 's/^memory = 128M/memory = 100T/' tmem.conf
+whole 'store: a memory limit of 109951162777600 bytes'
+sed -i 's/^weight = 10/weight = 11/; s/^memory = 128M/memory = 64M/' tmem.conf
 printf '[client late]\nsocket = %s/late.sock\n' "$scratch" >>tmem.conf
 kill -HUP "$daemon"
 sleep 0.5

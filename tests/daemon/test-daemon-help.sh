@@ -53,7 +53,8 @@ diff keys in-table >difference ||
 
 # The example of the manual is one.
 perl -0777 -ne '/=head1 EXAMPLE(.*?)=head1/s and print $1 =~ s/^ //mgr' \
-	"$doc/tmem.conf.pod" | sed 's/www-data/0/' >example.conf
+	"$doc/tmem.conf.pod" | sed "s/www-data/0/; s,/run/tmem,$scratch,; s,/dev/shm/tmem,$arena_dir," \
+	>example.conf
 "$abs_top_builddir/tmemd" --config example.conf --check-config 2>err ||
 	complain "the manual's example is wrong: $(cat err)"
 

@@ -320,6 +320,7 @@ static const struct {
 	{ "name=a,socket=/x,kind=cache", "image is missing" },
 	{ "name=a,socket=/x,kind=floppy", "neither swap nor" },
 	{ "name=a,socket=/x,kind=swap,size=1000", "multiple of 512" },
+	{ "name=a,socket=/x,kind=swap,size=32T", "16 TiB" },
 	{ "name=a,socket=/x,kind=swap,size=0", "multiple of 512" },
 	{ "name=a,socket=/x,kind=swap,size=1G,image=/i", "of cache disks" },
 	{ "name=a,socket=/x,kind=cache,image=/i,size=1G", "of swap disks" },
