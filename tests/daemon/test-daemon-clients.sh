@@ -159,7 +159,7 @@ whole()
 		sleep 0.05
 	done
 	grep -qF "all stays as it was: $1" since || complain "not \"$1\": $(cat since)"
-	grep -q 'msg=reloaded' since && complain "$1: says that it is reloaded"
+	grep -q 'msg="reloaded"' since && complain "$1: says that it is reloaded"
 	of web '$c->{weight} == 9'
 	cp right.conf tmem.conf
 }

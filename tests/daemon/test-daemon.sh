@@ -41,6 +41,11 @@ both()
 	for check in --check-config ""; do
 		# shellcheck disable=SC2086
 		launch "$@" $check
+		if serves; then
+			complain "tmemd $*: starts"
+			end
+			continue
+		fi
 		ends "$status"
 		logged "$says"
 	done
@@ -110,6 +115,12 @@ mode()
 mode "$TMEM_SOCKET" 600
 mode "$TMEM_CONTROL" 600
 mode "$scratch/control" 700
+
+# A path that is mistyped to a daemon that runs stays as it is, too.
+tmem disk add "name=x,socket=$scratch/none,kind=swap,size=1M" 2>err &&
+	complain "a disk whose socket is a file"
+grep -q 'is there and is no socket' err || complain "disk add: $(cat err)"
+test -e none.lock && complain "a lock is left beside a path that is a file"
 
 # Whoever runs is not in the way of a question.
 launch --memory 64M --check-config
