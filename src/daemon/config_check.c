@@ -15,9 +15,10 @@
  * at, with the functions that the start uses where they can look without
  * touching.
  *
- * Bound: an arena's header is read, not what it holds; whoever holds a file or a
- * socket is not asked for, since the daemon that is to be reloaded or replaced
- * does. A limit that follows the host counts as the highest it can become.
+ * Bound: an arena's header is read, not what it holds; whoever holds a file or
+ * a socket is not asked for, since the daemon that is to be reloaded or
+ * replaced does. A limit that follows the host counts as the highest it can
+ * become.
  */
 #include <config.h>
 
@@ -103,9 +104,8 @@ static uint64_t limit_bytes(const struct tm_daemon_config *config,
 		return boot_bytes;
 	if (!memory->is_auto)
 		return memory->bytes;
-	return memory->max_bytes && memory->max_bytes < most ?
-		       memory->max_bytes :
-		       most;
+	return memory->max_bytes && memory->max_bytes < most ? memory->max_bytes
+							     : most;
 }
 
 static int refuse_reservation(const struct rehearsal *rehearsal,
@@ -148,9 +148,8 @@ static int rehearse_client(struct rehearsal *rehearsal,
 		return err;
 	}
 	/* With compress = off, too: who turns it on wants to get it. */
-	err = *settings->codec ?
-		      tmem_client_set_codec(client, settings->codec) :
-		      0;
+	err = *settings->codec ? tmem_client_set_codec(client, settings->codec)
+			       : 0;
 	tmem_client_detach(client);
 	if (err)
 		snprintf(verdict->error, sizeof(verdict->error),
@@ -208,8 +207,8 @@ static int check_socket(const char *path, struct tm_config_verdict *verdict)
 	const struct tm_socket_how how = { .path = path };
 
 	return *path ? tm_sockets_check(&how, verdict->error,
-					sizeof(verdict->error)) :
-		       0;
+					sizeof(verdict->error))
+		     : 0;
 }
 
 static int check_sockets(const struct tm_daemon_config *config,
@@ -238,8 +237,8 @@ static int check_arena(const struct tm_daemon_config *config,
 	const struct tm_arena_config arena = {
 		.memory = &memory,
 		.path = config->arena,
-		.memory_bytes = config->memory.is_auto ? 0 :
-							 config->memory.bytes,
+		.memory_bytes =
+			config->memory.is_auto ? 0 : config->memory.bytes,
 	};
 	char at[TM_CONFIG_PATH_SIZE];
 	int err;
@@ -307,12 +306,11 @@ static int check_backing(const struct tm_config_disk *disk,
 					   "not a regular file", verdict);
 		err = access(path, R_OK | W_OK) ? -errno : 0;
 	} else {
-		err = errno == ENOENT ? tm_makeable(path, 0, at, sizeof(at)) :
-					-errno;
+		err = errno == ENOENT ? tm_makeable(path, 0, at, sizeof(at))
+				      : -errno;
 	}
-	return err ? refuse_file(disk, "backing", path, strerror(-err),
-				 verdict) :
-		     0;
+	return err ? refuse_file(disk, "backing", path, strerror(-err), verdict)
+		   : 0;
 }
 
 static int check_disks(const struct tm_daemon_config *config,

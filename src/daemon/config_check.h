@@ -31,7 +31,7 @@ struct tm_config_verdict {
 	void (*warn)(void *opaque, const char *text);
 	void *opaque;
 	/* set when it is refused */
-	bool is_configuration;	/* is wrong; else what the host has */
+	bool is_configuration; /* is wrong; else what the host has */
 	char error[TM_CONFIG_ERROR_SIZE];
 };
 
