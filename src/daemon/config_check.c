@@ -13,7 +13,8 @@
  *
  * What depends on the host (sockets, the arena's file, disks' files) is looked
  * at, with the functions that the start uses where they can look without
- * touching.
+ * touching. A start does without a disk whose files or socket are not right, for
+ * the sake of the others; --check-config and a reload say so.
  *
  * Bound: an arena's header is read, not what it holds; whoever holds a file or
  * a socket is not asked for, since the daemon that is to be reloaded or
@@ -223,9 +224,6 @@ static int check_sockets(const struct tm_daemon_config *config,
 	for (const struct tm_config_client *c = config->clients; c && !err;
 	     c = c->next)
 		err = check_socket(c->socket, verdict);
-	for (const struct tm_config_disk *d = config->disks; d && !err;
-	     d = d->next)
-		err = check_socket(d->client.socket, verdict);
 	return err;
 }
 
@@ -313,8 +311,8 @@ static int check_backing(const struct tm_config_disk *disk,
 		   : 0;
 }
 
-static int check_disks(const struct tm_daemon_config *config,
-		       struct tm_config_verdict *verdict)
+int tm_config_check_disks(const struct tm_daemon_config *config,
+			  struct tm_config_verdict *verdict)
 {
 	int err = 0;
 
@@ -324,6 +322,8 @@ static int check_disks(const struct tm_daemon_config *config,
 			err = check_image(d, verdict);
 		if (!err && *d->backing)
 			err = check_backing(d, verdict);
+		if (!err)
+			err = check_socket(d->client.socket, verdict);
 	}
 	return err;
 }
@@ -337,7 +337,5 @@ int tm_config_check_start(const struct tm_daemon_config *config,
 	verdict->is_configuration = err && err != -ENOMEM;
 	if (!err)
 		err = check_arena(config, verdict);
-	if (!err)
-		err = check_disks(config, verdict);
 	return err ? err : check_sockets(config, verdict);
 }

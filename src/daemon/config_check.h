@@ -39,5 +39,8 @@ struct tm_config_verdict {
  * a running daemon holds is not in the way. 0, or a negative errno. */
 int tm_config_check_start(const struct tm_daemon_config *config,
 			  struct tm_config_verdict *verdict);
+/* Likewise: would it serve all of its disks? */
+int tm_config_check_disks(const struct tm_daemon_config *config,
+			  struct tm_config_verdict *verdict);
 
 #endif

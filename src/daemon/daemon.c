@@ -559,7 +559,8 @@ static void reload_limits(struct tm_daemon *daemon,
 			      "the memory limit stays: %s", error);
 }
 
-/* What a start would refuse is refused whole. */
+/* What a start would refuse is refused whole, and so is what it would do
+ * without: here there is somebody to be told. */
 static int load_again(struct tm_daemon *daemon, struct tm_daemon_config **now)
 {
 	struct tm_config_verdict verdict = { .warn = NULL };
@@ -568,6 +569,8 @@ static int load_again(struct tm_daemon *daemon, struct tm_daemon_config **now)
 
 	if (!err) {
 		err = tm_config_check_start(*now, &verdict);
+		if (!err)
+			err = tm_config_check_disks(*now, &verdict);
 		if (err)
 			tm_config_free(*now);
 	}

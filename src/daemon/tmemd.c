@@ -64,7 +64,8 @@ static int check(const struct tm_daemon_config *config)
 		.warn = config->is_check ? print_warning : NULL,
 	};
 
-	if (!tm_config_check_start(config, &verdict))
+	if (!tm_config_check_start(config, &verdict) &&
+	    !(config->is_check && tm_config_check_disks(config, &verdict)))
 		return STATUS_OK;
 	fprintf(stderr, "tmemd: %s\n", verdict.error);
 	return verdict.is_configuration ? STATUS_USAGE : STATUS_FAILED;

@@ -77,14 +77,19 @@ both 2 '[disk a]: reservation' --memory auto \
 	--vhost-user-blk "$disk=swap,size=1G,reservation=1T"
 both 2 '[disk a]: codec = foo: there is no codec' --memory 64M \
 	--vhost-user-blk "$disk=swap,size=1G,codec=foo"
-both 1 "[disk a]: image = $scratch/nowhere: No such file" --memory 64M \
-	--vhost-user-blk "$disk=cache,image=$scratch/nowhere"
-both 1 "[disk a]: image = $scratch/nothing: it is empty" --memory 64M \
-	--vhost-user-blk "$disk=cache,image=$scratch/nothing"
-both 1 "[disk a]: backing = $scratch/empty: not a regular" --memory 64M \
-	--vhost-user-blk "$disk=swap,size=1G,backing=$scratch/empty"
-both 1 "[disk a]: backing = $scratch/no/such: No such" --memory 64M \
-	--vhost-user-blk "$disk=swap,size=1G,backing=$scratch/no/such"
+
+# A start does without a disk (tests/vhost/test-disk-refused.sh).
+# without SAYS DISK
+without()
+{
+	launch --check-config --memory 64M --vhost-user-blk "$2"
+	ends 1
+	logged "$1"
+}
+without "[disk a]: image = $scratch/nowhere: No such file" "$disk=cache,image=$scratch/nowhere"
+without "[disk a]: image = $scratch/nothing: it is empty" "$disk=cache,image=$scratch/nothing"
+without "[disk a]: backing = $scratch/empty: not a regular" "$disk=swap,size=1G,backing=$scratch/empty"
+without "[disk a]: backing = $scratch/no/such: No such" "$disk=swap,size=1G,backing=$scratch/no/such"
 printf '[daemon]\nmemory = 1G\n[client web]\nreservation = 2G\n' >bad.conf
 both 2 '[client web]: reservation' --config bad.conf
 printf '[client a]\nreservation = 40M\n[client b]\nreservation = 40M\n' >bad.conf
