@@ -148,25 +148,11 @@ static enum tm_look read_stat(struct tm_guest *guest, char *text,
 	return TM_LOOK_READING;
 }
 
-static enum tm_look cgroup_look(struct tm_guest *guest, uint64_t now_ns,
-				bool is_due, struct tm_guard_reading *reading)
+static enum tm_look read_all(struct tm_guest *guest, char *text,
+			     struct tm_guard_reading *reading)
 {
-	enum tm_look look;
-	char *text;
+	enum tm_look look = read_sizes(guest, reading);
 
-	(void)now_ns;
-	if (!is_due && !guest->guard.is_alarmed)
-		return TM_LOOK_NOTHING;
-	*reading = (struct tm_guard_reading){
-		.available_pages = TM_GUARD_UNKNOWN,
-		.stalled_us = TM_GUARD_UNKNOWN,
-		.major_faults = TM_GUARD_UNKNOWN,
-		.swapped_pages = TM_GUARD_UNKNOWN,
-	};
-	text = malloc(TM_KERNEL_FILE_MAX);
-	if (!text)
-		return TM_LOOK_NOTHING;
-	look = read_sizes(guest, reading);
 	if (look == TM_LOOK_READING)
 		look = read_stat(guest, text, reading);
 	if (look == TM_LOOK_READING &&
@@ -175,8 +161,14 @@ static enum tm_look cgroup_look(struct tm_guest *guest, uint64_t now_ns,
 	    tm_kernel_file_stalled(text, &reading->stalled_us))
 		look = doubt_file(guest, "memory.pressure", "some total",
 				  -EBADMSG);
-	free(text);
 	return look;
+}
+
+static enum tm_look cgroup_look(struct tm_guest *guest, uint64_t now_ns,
+				bool is_due, struct tm_guard_reading *reading)
+{
+	(void)now_ns;
+	return tm_guest_look_at_files(guest, is_due, read_all, reading);
 }
 
 const struct tm_source *tm_source_cgroup(void)

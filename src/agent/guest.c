@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "guest.h"
+#include "kernel_file.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 #define LOOK_NS NS_PER_S
@@ -67,6 +68,29 @@ enum tm_look tm_guest_doubt(struct tm_guest *guest, const char *format, ...)
 	vsnprintf(guest->why, sizeof(guest->why), format, args);
 	va_end(args);
 	return TM_LOOK_UNTRUSTED;
+}
+
+enum tm_look tm_guest_look_at_files(struct tm_guest *guest, bool is_due,
+				    tm_guest_read_fn *read_all,
+				    struct tm_guard_reading *reading)
+{
+	enum tm_look look;
+	char *text;
+
+	if (!is_due && !guest->guard.is_alarmed)
+		return TM_LOOK_NOTHING;
+	*reading = (struct tm_guard_reading){
+		.available_pages = TM_GUARD_UNKNOWN,
+		.stalled_us = TM_GUARD_UNKNOWN,
+		.major_faults = TM_GUARD_UNKNOWN,
+		.swapped_pages = TM_GUARD_UNKNOWN,
+	};
+	text = malloc(TM_KERNEL_FILE_MAX);
+	if (!text)
+		return TM_LOOK_NOTHING;
+	look = read_all(guest, text, reading);
+	free(text);
+	return look;
 }
 
 /* --- coming and going -------------------------------------------------- */

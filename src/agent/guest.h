@@ -115,6 +115,15 @@ bool tm_guest_is_busy(struct tm_guest *guest);
 enum tm_look tm_guest_doubt(struct tm_guest *guest, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* For sources that read files of the kernel: when it is time, or after an alarm
+ * at once, calls @read_all with room for one of them and a reading of which
+ * nothing is known yet. */
+typedef enum tm_look tm_guest_read_fn(struct tm_guest *guest, char *text,
+				      struct tm_guard_reading *reading);
+enum tm_look tm_guest_look_at_files(struct tm_guest *guest, bool is_due,
+				    tm_guest_read_fn *read_all,
+				    struct tm_guard_reading *reading);
+
 const struct tm_source *tm_source_meminfo(void);
 const struct tm_source *tm_source_cgroup(void);
 const struct tm_source *tm_source_qmp(void);

@@ -261,25 +261,8 @@ static enum tm_look read_all(struct tm_guest *guest, char *text,
 static enum tm_look meminfo_look(struct tm_guest *guest, uint64_t now_ns,
 				 bool is_due, struct tm_guard_reading *reading)
 {
-	enum tm_look look;
-	char *text;
-
 	(void)now_ns;
-	/* After an alarm at once. */
-	if (!is_due && !guest->guard.is_alarmed)
-		return TM_LOOK_NOTHING;
-	*reading = (struct tm_guard_reading){
-		.available_pages = TM_GUARD_UNKNOWN,
-		.stalled_us = TM_GUARD_UNKNOWN,
-		.major_faults = TM_GUARD_UNKNOWN,
-		.swapped_pages = TM_GUARD_UNKNOWN,
-	};
-	text = malloc(TM_KERNEL_FILE_MAX);
-	if (!text)
-		return TM_LOOK_NOTHING;
-	look = read_all(guest, text, reading);
-	free(text);
-	return look;
+	return tm_guest_look_at_files(guest, is_due, read_all, reading);
 }
 
 const struct tm_source *tm_source_meminfo(void)
