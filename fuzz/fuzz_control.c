@@ -138,13 +138,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tm_control control = { 0 };
 	struct tm_daemon_config *settings;
 	char error[TM_CONFIG_ERROR_SIZE];
-	struct tm_member *member;
+	struct tm_member *attached, *member;
 
 	keep_modules();
 	MUST(!tm_config_parse("", 0, &settings, error, sizeof(error)));
 	open_control(&control, settings);
 	add_client(&control, "web");
-	MUST(!tm_registry_attach(control.host.registry, "web", 1, 1, &member));
+	MUST(!tm_registry_attach(control.host.registry, "web", 1, 1,
+				 &attached));
 	add_client(&control, "a/b\xff\"\\");
 	ask(&control, tm_metrics_routes, data, size);
 	member = tm_registry_find(control.host.registry, "web");
@@ -154,6 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ask(&control, tm_control_routes, (const uint8_t *)"GET /clients", 12);
 	ask(&control, tm_control_routes, (const uint8_t *)"GET /metrics", 12);
 	MUST(!tmem_store_check(control.host.store));
+	/* Whatever became of its client, a peer that was there goes. */
+	tm_registry_detach(control.host.registry, attached);
 	close_control(&control);
 	tm_config_free(settings);
 	return 0;

@@ -108,8 +108,8 @@ until test -S slow; do sleep 0.01; done
 echo precious >interrupted
 for signal in INT TERM HUP; do
 	called="save, SIG$signal"
-	# A shell starts its jobs with SIGINT ignored.
-	perl -e '$SIG{INT} = "DEFAULT"; exec @ARGV' \
+	# A shell starts its jobs with SIGINT ignored, and nohup us with SIGHUP.
+	perl -e '$SIG{INT} = $SIG{HUP} = "DEFAULT"; exec @ARGV' \
 		tmem --control slow save web interrupted 2>err >out &
 	job=$!
 	for i in $(seq 500); do
