@@ -162,6 +162,16 @@ void tm_dedup_forget(struct tm_context *context, uint32_t number)
 	tm_lock_release(&group->lock);
 }
 
+/* One writer, and readers who took the descriptor for a page, and find out
+ * that it is none. */
+static uint32_t count_link(struct tm_descriptor *content, int links)
+{
+	uint32_t count = content->index + (uint32_t)links;
+
+	__atomic_store_n(&content->index, count, __ATOMIC_RELAXED);
+	return count;
+}
+
 /* --- sharing ----------------------------------------------------------------*/
 
 /* A content with these bytes gets one more link; else *@page is a page to be
@@ -184,7 +194,7 @@ static uint32_t find_content(struct tm_context *context, uint64_t key,
 		if (tm_state_kind(candidate->state) != TM_KIND_CONTENT) {
 			*page = number;
 		} else if (has_bytes(store, candidate, state, bytes)) {
-			candidate->index++;
+			count_link(candidate, 1);
 			found = number;
 			break;
 		}
@@ -204,8 +214,8 @@ static void make_content(struct tm_context *context, struct tm_spot *spot,
 	struct tm_descriptor *content = tm_descriptor(store, number);
 	uint64_t state = page->state, place = page->place;
 
-	content->object = entry;
-	content->index = 1;
+	__atomic_store_n(&content->object, entry, __ATOMIC_RELAXED);
+	__atomic_store_n(&content->index, 1, __ATOMIC_RELAXED);
 	/* No reader asks for a content's own check; compaction asks which runs
 	 * it belongs in. */
 	content->check = tm_pool_is_ephemeral(spot->pool);
@@ -288,7 +298,7 @@ void tm_content_unlink(struct tm_context *context, uint32_t number)
 		return;
 	group = group_of(store, content);
 	tm_lock_acquire(&group->lock);
-	is_last = --content->index == 0;
+	is_last = count_link(content, -1) == 0;
 	if (is_last) {
 		place = content->place;
 		if (content->object)
