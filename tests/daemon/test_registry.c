@@ -49,6 +49,8 @@ static void setup(void)
 	tmem_store_config_init(&config);
 	config.memory_bytes = 16 * MIB;
 	config.memory_max_bytes = 64 * MIB;
+	/* What a reservation costs is for the allocator to say. */
+	config.allocator = "zsmalloc";
 	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS;
 	ck_assert_int_eq(tmem_store_open(&config, &control.host.store), 0);
 	tmem_xen_config_init(&xen);
