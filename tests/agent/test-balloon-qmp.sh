@@ -62,13 +62,13 @@ agent_launch --config "$scratch/all.conf" --state "$scratch/state"
 # 96 KiB, as the law has it.
 floor=$((99 * 1048576 + (1024 - 99) * 1048576 / 32 / 4096 * 4096))
 for name in $good; do
-	within 30 target_is "$name" $floor ||
+	within 90 target_is "$name" $floor ||
 		complain "$name: the last target is $(last_target "$name")"
 	within 20 is_at_least current_bytes $floor "$name"
 done
-within 30 target_is large $((3750 * 1048576)) ||
+within 90 target_is large $((3750 * 1048576)) ||
 	complain "large: $(last_target large)"
-within 30 target_is cached $((400 * 1048576 + 350 * 262144)) ||
+within 90 target_is cached $((400 * 1048576 + 350 * 262144)) ||
 	complain "cached: $(last_target cached)"
 # What uses nearly everything keeps it.
 within 20 is_at_least trusted 1 full
