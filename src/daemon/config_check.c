@@ -32,6 +32,7 @@
 
 #include "arena.h"
 #include "config_check.h"
+#include "config_client.h"
 #include "config_disk.h"
 #include "makeable.h"
 #include "sockets.h"
@@ -133,12 +134,8 @@ static int rehearse_client(struct rehearsal *rehearsal,
 	struct tmem_client *client;
 	int err;
 
-	tmem_client_config_init(&limits);
+	tm_config_client_limits(settings, &limits);
 	limits.name = settings->name;
-	limits.weight = settings->weight;
-	limits.trust_domain = settings->trust_domain;
-	limits.reservation_bytes = settings->reservation_bytes;
-	limits.cap_bytes = settings->cap_bytes;
 	*rehearsal->said = '\0';
 	err = tmem_client_attach(store, &limits, &client);
 	if (err == -ENOSPC)

@@ -147,3 +147,13 @@ int tm_config_client_check(const struct tm_config_client *client,
 				   client->name);
 	return 0;
 }
+
+void tm_config_client_limits(const struct tm_config_client *client,
+			     struct tmem_client_config *limits)
+{
+	tmem_client_config_init(limits);
+	limits->weight = client->weight;
+	limits->trust_domain = client->trust_domain;
+	limits->reservation_bytes = client->reservation_bytes;
+	limits->cap_bytes = client->cap_bytes;
+}

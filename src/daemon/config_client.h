@@ -22,5 +22,8 @@ int tm_config_client_set(struct tm_config_client *client, const char *key,
 /* What no key alone can say. */
 int tm_config_client_check(const struct tm_config_client *client,
 			   const struct tm_complaint *complaint);
+/* The limits in it; nothing else of @limits is set. */
+void tm_config_client_limits(const struct tm_config_client *client,
+			     struct tmem_client_config *limits);
 
 #endif

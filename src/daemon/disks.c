@@ -34,6 +34,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config_client.h"
 #include "disk.h"
 #include "disks.h"
 #include "lock.h"
@@ -108,11 +109,7 @@ static int apply_limits_locked(const struct tm_config_client *settings,
 	struct tmem_client_config limits;
 	int err;
 
-	tmem_client_config_init(&limits);
-	limits.weight = settings->weight;
-	limits.trust_domain = settings->trust_domain;
-	limits.reservation_bytes = settings->reservation_bytes;
-	limits.cap_bytes = settings->cap_bytes;
+	tm_config_client_limits(settings, &limits);
 	err = tmem_client_set(client, &limits);
 	if (err)
 		return complain(complaint, err,

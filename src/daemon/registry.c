@@ -23,6 +23,7 @@
 
 #include "clock.h"
 #include "config.h"
+#include "config_client.h"
 #include "lock.h"
 #include "registry.h"
 
@@ -63,16 +64,6 @@ static void tell_changed(const struct tm_registry *registry)
 }
 
 /* --- settings --------------------------------------------------------------- */
-
-static void limits_of(const struct tm_config_client *settings,
-		      struct tmem_client_config *limits)
-{
-	tmem_client_config_init(limits);
-	limits->weight = settings->weight;
-	limits->trust_domain = settings->trust_domain;
-	limits->reservation_bytes = settings->reservation_bytes;
-	limits->cap_bytes = settings->cap_bytes;
-}
 
 /* NULL: nothing is said of it. */
 static const char *codec_of(const struct tm_config_client *settings)
@@ -281,7 +272,7 @@ static int take_up(struct tm_registry *registry,
 	struct tm_member *member;
 	int err = -ENOENT;
 
-	limits_of(settings, &limits);
+	tm_config_client_limits(settings, &limits);
 	limits.name = info->name;
 	if (*settings->name) {
 		err = add_member(registry, &limits, &member);
@@ -438,7 +429,7 @@ static void reload_member(struct tm_registry *registry,
 	struct tmem_client_config limits;
 	int err;
 
-	limits_of(now, &limits);
+	tm_config_client_limits(now, &limits);
 	err = tmem_client_set(member->client, &limits);
 	if (err)
 		say(registry, TMEM_LOG_ERROR,
@@ -523,7 +514,7 @@ static int attach_locked(struct tm_registry *registry, const char *name,
 	*out = find_name(registry, name);
 	if (*out)
 		return (*out)->is_attached ? -EBUSY : 0;
-	limits_of(settings, &limits);
+	tm_config_client_limits(settings, &limits);
 	limits.name = name;
 	err = add_member(registry, &limits, out);
 	if (!err)
@@ -599,7 +590,7 @@ int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client,
 	err = list_client(registry, client, &member);
 	if (!err) {
 		settings = tm_config_client(registry->config, member->name);
-		limits_of(settings, &limits);
+		tm_config_client_limits(settings, &limits);
 		if (*settings->name && tmem_client_set(client, &limits))
 			say(registry, TMEM_LOG_ERROR,
 			    "client %s: keeps the limits it came with: the "
