@@ -81,12 +81,13 @@ def illegal():
     h.shutdown()
 
 
+# 4096 bytes, or more.
 def piece(kind):
     if kind % 4 == 0:
         return bytes([chance.randrange(256)]) * 4096
     if kind % 4 == 1:
         return chance.randbytes(4096)
-    return (b"%d " % chance.randrange(10 ** 6)) * 1024
+    return (b"%06d " % chance.randrange(10 ** 6)) * 1024
 
 
 def contents(length):

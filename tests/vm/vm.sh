@@ -4,7 +4,10 @@
 #
 # A guest is QEMU with its memory in a shared memfd, as vhost-user demands, and
 # a job, a shell script that it does when it is up (guest-init says what it can
-# call). Its console is the file NAME.console, and NAME.say what it reads.
+# call). Its console is the file NAME.console, and NAME.say what it reads. Its
+# root file system is in memory that is not swapped (ramfs): the pages of a tmpfs
+# lie scattered on the swap disk, where each keeps Linux from discarding the 2 MiB
+# around it.
 #
 # TMEM_GUEST_ACCEL=kvm|tcg: otherwise KVM if a Linux guest is up with it within
 # some seconds, which is not so on every host that has a /dev/kvm. Without KVM a
@@ -60,8 +63,9 @@ vm_start()
 		-object "memory-backend-memfd,id=ram,size=${mib}M,share=on" \
 		-machine pc,memory-backend=ram,usb=off,vmport=off \
 		-kernel "$vm_folder/kernel" -initrd "$name.initramfs" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off nokaslr \
-			nowatchdog tsc=reliable no_timer_check" \
+		-append "console=ttyS0 quiet rootfstype=ramfs panic=-1 \
+			mitigations=off nokaslr nowatchdog tsc=reliable \
+			no_timer_check" \
 		-chardev stdio,id=console,signal=off -serial chardev:console \
 		"$@" <"$name.say" >"$name.console" 2>"$name.err" &
 	vm_process[$name]=$!
