@@ -16,11 +16,8 @@
 #include "control_client.h"
 #include "runtime_dir.h"
 
-/* While the daemon says nothing. What is asked is there at once; nothing that it
- * is told to do takes longer than freezing a busy client, which a stream may
- * begin with. */
-#define QUESTION_TIMEOUT_S 30
-#define TIMEOUT_S 120
+/* As TM_CLI_SILENCE_S; but what is only asked is there at once. */
+#define QUESTION_SILENCE_S 30
 
 int tm_cli_set_control(void *target, const char *value)
 {
@@ -156,7 +153,7 @@ int tm_cli_stream(const struct tm_cli_control *control,
 		return -ENAMETOOLONG;
 	}
 	if (!request->timeout_s)
-		request->timeout_s = TIMEOUT_S;
+		request->timeout_s = TM_CLI_SILENCE_S;
 	err = tm_http_call(request, answer);
 	if (err) {
 		if (err != -ECANCELED)
@@ -179,8 +176,8 @@ static int call(const struct tm_cli_control *control, const char *method,
 		.path = path,
 		.body = body,
 		.body_size = body ? strlen(body) : 0,
-		.timeout_s = strcmp(method, "GET") ? TIMEOUT_S :
-						     QUESTION_TIMEOUT_S,
+		.timeout_s = strcmp(method, "GET") ? TM_CLI_SILENCE_S :
+						     QUESTION_SILENCE_S,
 	};
 
 	return tm_cli_stream(control, &request, answer);

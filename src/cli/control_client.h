@@ -11,6 +11,11 @@
 #include "cli.h"
 #include "http_client.h"
 
+/* How long a daemon may be silent that has been asked to do something: nothing
+ * takes longer than freezing a busy client, which a stream may begin with; a
+ * stream with nothing to say says so every second. */
+#define TM_CLI_SILENCE_S 120
+
 /* A verb that has these options begins its target with this. */
 struct tm_cli_control {
 	const char *socket;	/* NULL: the default */

@@ -127,6 +127,7 @@ static void *run_source(void *opaque)
 		.path = path,
 		.sink = pass_on,
 		.opaque = m,
+		.timeout_s = TM_CLI_SILENCE_S,
 	};
 	struct tm_http_answer answer;
 	int err;
@@ -365,7 +366,7 @@ static int hand_over(struct migration *m)
 						sizeof(place)),
 		.method = "POST",
 		.path = path,
-		.timeout_s = 120,
+		.timeout_s = TM_CLI_SILENCE_S,
 	};
 	struct tm_http_answer answer;
 	bool is_refused;

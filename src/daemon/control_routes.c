@@ -271,6 +271,8 @@ static int apply_settings(struct tm_request *request, struct tm_member *member,
 		if (err)
 			tmem_client_set(member->client, &before);
 	}
+	if (!err)
+		tm_registry_settle(member);
 	tm_registry_unlock_settings(registry);
 	return err;
 }

@@ -539,24 +539,29 @@ static void listen_for_new(struct tm_daemon *daemon,
 }
 
 /* Reservations that shrink may be what a smaller limit needs, and a larger
- * limit what those need that grow: whichever of the two can go first, does. */
-static void reload_limits(struct tm_daemon *daemon,
+ * limit what those need that grow: whichever of the two can go first, does.
+ * False: not all that the file says holds now, which was logged. */
+static bool reload_limits(struct tm_daemon *daemon,
 			  const struct tm_daemon_config *before)
 {
 	const struct tm_config_memory *memory = &daemon->config->memory;
 	char error[TM_CONFIG_ERROR_SIZE];
+	bool are_taken;
 	int err = 0;
 
 	tm_registry_lock_settings(daemon->registry);
-	if (!are_equal_memory(&before->memory, memory))
+	if (atomic_load(&daemon->keeps_limit) ||
+	    !are_equal_memory(&before->memory, memory))
 		err = tm_limit_apply(daemon, memory, error, sizeof(error));
-	tm_registry_reload(daemon->registry, daemon->config);
+	are_taken = tm_registry_reload(daemon->registry, daemon->config);
 	if (err)
 		err = tm_limit_apply(daemon, memory, error, sizeof(error));
 	tm_registry_unlock_settings(daemon->registry);
 	if (err)
 		tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
 			      "the memory limit stays: %s", error);
+	atomic_store(&daemon->keeps_limit, err);
+	return are_taken && !err;
 }
 
 /* What a start would refuse is refused whole, and so is what it would do
@@ -585,6 +590,7 @@ static int load_again(struct tm_daemon *daemon, struct tm_daemon_config **now)
 static void reload(struct tm_daemon *daemon)
 {
 	struct tm_daemon_config *before = daemon->config, *now;
+	bool are_taken;
 
 	tm_notify_reloading();
 	if (load_again(daemon, &now)) {
@@ -594,11 +600,15 @@ static void reload(struct tm_daemon *daemon)
 	warn_of_fixed(daemon, now);
 	daemon->config = now;
 	tm_daemon_log_set_level(daemon->log, now->log_level);
-	reload_limits(daemon, before);
+	are_taken = reload_limits(daemon, before);
 	listen_for_new(daemon, before);
 	add_new_disks(daemon, before);
 	tm_config_free(before);
-	tm_daemon_log(daemon->log, TMEM_LOG_INFO, "reloaded");
+	tm_daemon_log(daemon->log,
+		      are_taken ? TMEM_LOG_INFO : TMEM_LOG_WARNING,
+		      are_taken ? "reloaded" :
+				  "reloaded, but for what was refused: the "
+				  "next SIGHUP tries that again");
 	tm_notify("READY=1");
 }
 

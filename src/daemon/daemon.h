@@ -59,6 +59,7 @@ struct tm_daemon {
 	struct tm_inherited_peer *inherited;
 	struct tm_config_disk *inherited_disks;
 	struct tm_inherited_door *inherited_doors;
+	_Atomic bool keeps_limit;	/* a reload's was refused */
 	/* guarded by limit_lock */
 	struct tm_lock limit_lock;
 	struct tm_fallow *fallow;	/* NULL: the limit is fixed */

@@ -177,8 +177,11 @@ int tm_limit_set(void *opaque, const char *memory, char *error,
 
 	if (!err)
 		err = tm_limit_apply(daemon, &parsed, error, error_size);
-	if (!err)
-		tm_daemon_log(daemon->log, TMEM_LOG_INFO,
-			      "memory is %s now, as an operator says", memory);
-	return err;
+	if (err)
+		return err;
+	/* The file's is tried again when the file changes. */
+	atomic_store(&daemon->keeps_limit, false);
+	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
+		      "memory is %s now, as an operator says", memory);
+	return 0;
 }

@@ -270,13 +270,15 @@ static int take_up(struct tm_registry *registry,
 		tm_config_client(registry->config, info->name);
 	struct tmem_client_config limits;
 	struct tm_member *member;
+	bool keeps_limits = false;
 	int err = -ENOENT;
 
 	tm_config_client_limits(settings, &limits);
 	limits.name = info->name;
 	if (*settings->name) {
 		err = add_member(registry, &limits, &member);
-		if (err == -ENOSPC || err == -EINVAL)
+		keeps_limits = err == -ENOSPC || err == -EINVAL;
+		if (keeps_limits)
 			say(registry, TMEM_LOG_ERROR,
 			    "client %s: keeps its old limits: the "
 			    "configuration's do not fit the store (%s)",
@@ -298,6 +300,7 @@ static int take_up(struct tm_registry *registry,
 	}
 	if (err)
 		return err;
+	member->keeps_limits = keeps_limits;
 	apply_settings(registry, member, settings);
 	set_linger(registry, member);
 	return 0;
@@ -376,6 +379,11 @@ void tm_registry_unlock_settings(struct tm_registry *registry)
 	tm_lock_release(&registry->settings_lock);
 }
 
+void tm_registry_settle(struct tm_member *member)
+{
+	member->keeps_limits = false;
+}
+
 void tm_registry_keep_settings(struct tm_registry *registry,
 			       struct tm_member *member)
 {
@@ -436,6 +444,7 @@ static void reload_member(struct tm_registry *registry,
 		    "client %s: keeps its limits: the new ones do not fit the "
 		    "store (%s)",
 		    member->name, strerror(-err));
+	member->keeps_limits = err;
 	withdraw(member->client, before, now);
 	/* An operator may have chosen one meanwhile. */
 	if (!codec_of(now))
@@ -444,12 +453,13 @@ static void reload_member(struct tm_registry *registry,
 }
 
 /* Those whose reservation rises, or the others. */
-static void reload_members(struct tm_registry *registry,
+static bool reload_members(struct tm_registry *registry,
 			   const struct tm_daemon_config *before,
 			   const struct tm_daemon_config *now, bool raises)
 {
 	struct tm_member *member;
 	uint32_t number = 0;
+	bool are_taken = true;
 
 	while ((member = tm_registry_next(registry, number))) {
 		const struct tm_config_client *a =
@@ -458,17 +468,22 @@ static void reload_members(struct tm_registry *registry,
 			tm_config_client(now, member->name);
 
 		number = member->number;
-		if (!are_equal(a, b) && is_raised(member, b) == raises &&
-		    !keeps_settings(registry, member))
+		if ((!are_equal(a, b) || member->keeps_limits) &&
+		    is_raised(member, b) == raises &&
+		    !keeps_settings(registry, member)) {
 			reload_member(registry, member, a, b);
+			are_taken &= !member->keeps_limits;
+		}
 		tm_registry_release(registry, member);
 	}
+	return are_taken;
 }
 
-void tm_registry_reload(struct tm_registry *registry,
+bool tm_registry_reload(struct tm_registry *registry,
 			const struct tm_daemon_config *config)
 {
 	const struct tm_daemon_config *before;
+	bool are_taken;
 
 	tm_lock_acquire(&registry->lock);
 	before = registry->config;
@@ -476,9 +491,10 @@ void tm_registry_reload(struct tm_registry *registry,
 	tm_lock_release(&registry->lock);
 	reload_linger(registry, before);
 	/* What one gives up another may be to have. */
-	reload_members(registry, before, config, false);
-	reload_members(registry, before, config, true);
+	are_taken = reload_members(registry, before, config, false);
+	are_taken &= reload_members(registry, before, config, true);
 	tell_changed(registry);
+	return are_taken;
 }
 
 void tm_registry_settings(struct tm_registry *registry, const char *name,

@@ -41,6 +41,8 @@ struct tm_member {
 	char name[TMEM_CLIENT_NAME_MAX + 1];
 	struct tmem_client *client;
 	struct tmem_xen_domain *domain;
+	bool keeps_limits;	/* the file's were refused; with the settings
+				 * locked */
 	/* guarded by the registry's lock */
 	uint32_t references;
 	bool is_attached;	/* a live attachment: a channel, a disk */
@@ -87,9 +89,13 @@ int tm_registry_take_up(struct tm_registry *registry);
  * taken before anything that such a change looks at is read. */
 void tm_registry_lock_settings(struct tm_registry *registry);
 void tm_registry_unlock_settings(struct tm_registry *registry);
+/* An operator has chosen the limits of @member: those of the file are tried again
+ * when the file changes. The caller has locked the settings. */
+void tm_registry_settle(struct tm_member *member);
 /* Another configuration from now on; clients whose settings differ get the new
- * ones. The caller has locked the settings. */
-void tm_registry_reload(struct tm_registry *registry,
+ * ones, and so do those who were refused theirs the last time. False: some keep
+ * the limits they had, which was logged. The caller has locked the settings. */
+bool tm_registry_reload(struct tm_registry *registry,
 			const struct tm_daemon_config *config);
 /* A copy of what the configuration says about client @name. */
 void tm_registry_settings(struct tm_registry *registry, const char *name,

@@ -131,18 +131,28 @@ logged 'client named: destroyed'
 leave
 of named '!defined $c || !$c->{attached}'
 
+# reloads SAYS: what the daemon says after a SIGHUP, which is then in ./since.
+reloads()
+{
+	local seen i
+	seen=$(wc -l <"$log")
+	kill -HUP "$daemon"
+	for i in $(seq 400); do
+		tail -n +$((seen + 1)) "$log" >since
+		grep -q reloaded since && break
+		sleep 0.05
+	done
+	grep -qF -- "$1" since || complain "SIGHUP: not \"$1\": $(cat since)"
+}
+
 # A reload: what changed in the file, and no more; nothing when it is wrong.
 test "$user" != 0 || expect 0 set open --weight 5
 sed -i 's/^weight = 7/weight = 9/; s/^cap = 8M/cap = 6M/' tmem.conf
-kill -HUP "$daemon"
-sleep 0.5
-logged reloaded
+reloads 'msg="reloaded"'
 of web '$c->{weight} == 9 && $c->{cap_bytes} == 6 << 20'
 test "$user" != 0 || of open '$c->{weight} == 5'
 sed -i 's/^weight = 9/weight = lots/' tmem.conf
-kill -HUP "$daemon"
-sleep 0.5
-logged 'nothing is reloaded, and all stays as it was'
+reloads 'nothing is reloaded, and all stays as it was'
 of web '$c->{weight} == 9'
 # Nor when each word is right and a start would refuse it all the same.
 sed -i 's/^weight = lots/weight = 10/' tmem.conf
@@ -150,15 +160,7 @@ cp tmem.conf right.conf
 # whole SAYS: the file that was made is refused, and nothing of it counts.
 whole()
 {
-	local seen i
-	seen=$(wc -l <"$log")
-	kill -HUP "$daemon"
-	for i in $(seq 100); do
-		tail -n +$((seen + 1)) "$log" >since
-		grep -q reloaded since && break
-		sleep 0.05
-	done
-	grep -qF "all stays as it was: $1" since || complain "not \"$1\": $(cat since)"
+	reloads "all stays as it was: $1"
 	grep -q 'msg="reloaded"' since && complain "$1: says that it is reloaded"
 	of web '$c->{weight} == 9'
 	cp right.conf tmem.conf
@@ -178,8 +180,7 @@ sed -i 's/^memory = 128M/memory = 100T/' tmem.conf
 whole 'store: a memory limit of 109951162777600 bytes'
 sed -i 's/^weight = 10/weight = 11/; s/^memory = 128M/memory = 64M/' tmem.conf
 printf '[client late]\nsocket = %s/late.sock\n' "$scratch" >>tmem.conf
-kill -HUP "$daemon"
-sleep 0.5
+reloads 'msg="reloaded"'
 of web '$c->{weight} == 11'
 expect 0 stats --json
 grep -q '"memory_bytes": *67108864' out || complain "the limit was not reloaded: $(cat out)"
@@ -193,8 +194,7 @@ sed -i 's/^memory = 64M/memory = 128M/; s/^cap = 6M/cap = 96M/
 for conf in tmem.conf small.conf; do
 	cp $conf new.conf
 	mv new.conf tmem.conf
-	kill -HUP "$daemon"
-	sleep 0.5
+	reloads 'msg="reloaded"'
 	test $conf = small.conf ||
 		of web '$c->{reservation_bytes} == 96 << 20 && $c->{cap_bytes} == 96 << 20'
 done
@@ -204,6 +204,17 @@ grep -q '"memory_bytes": *67108864' out || complain "the limit is not small agai
 
 # Another daemon on the same arena: clients, limits, and the time they stay.
 attach "$TMEM_SOCKET" guest || complain "guest: $(cat client.err)"
+
+# What an operator has given away cannot be had; the next SIGHUP asks again.
+expect 0 set guest --cap 60M --reservation 40M
+sed -i 's/^cap = 6M/cap = 30M/; s/^reservation = 2M/reservation = 30M/' tmem.conf
+reloads 'reloaded, but for what was refused'
+logged 'client web: keeps its limits'
+of web '$c->{reservation_bytes} == 2 << 20'
+expect 0 set guest --reservation 0
+reloads 'msg="reloaded"'
+of web '$c->{reservation_bytes} == 30 << 20'
+
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 kill -9 "$client"
