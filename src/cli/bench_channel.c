@@ -12,6 +12,10 @@
  *	beside memcached	set and get, put and get: 1 and 32 under way
  *	two clients	with a pool each, at the same time, and one alone
  *
+ * memcached has threads that look after its memory by the clock, for long after
+ * the last call; so it is paused while others are measured, which would share a
+ * processor with them now and then. The daemon sleeps when nobody calls.
+ *
  * memcached keeps pages as they are. Without --codec the whole is measured
  * with the default codec, and with `none`, which does no more than it.
  *
@@ -184,6 +188,11 @@ static void run_arm(struct session *s, enum arm arm, uint32_t first,
 		s->local.error = err;
 }
 
+static bool is_of_memcached(enum arm arm)
+{
+	return arm == MEMCACHED_ONE || arm == MEMCACHED_DEEP;
+}
+
 /* Whoever serves this arm has slept meanwhile: a few calls that are not
  * measured. */
 static void wake(struct session *s, enum arm arm)
@@ -192,8 +201,10 @@ static void wake(struct session *s, enum arm arm)
 
 	if (arm == PUT_EMBEDDED || arm == GET_EMBEDDED)
 		return;
+	if (is_of_memcached(arm))
+		tm_bench_server_resume(&s->memcached.server);
 	for (int i = 0; i < WAKE_CALLS; i++) {
-		if (arm < MEMCACHED_ONE)
+		if (!is_of_memcached(arm))
 			tmem_flush_page(peer->client, peer->pool,
 					tm_bench_oid(), UINT32_MAX);
 		else
@@ -226,6 +237,8 @@ static void run_round(struct session *s, uint32_t arms, uint32_t round,
 			begin = tm_bench_now_ns();
 			run_arm(s, arm, first, count);
 			ns[arm] += (double)(tm_bench_now_ns() - begin) / total;
+			if (is_of_memcached(arm))
+				tm_bench_server_pause(&s->memcached.server);
 		}
 	}
 }
@@ -489,6 +502,7 @@ static int start_memcached(struct session *s)
 					  s->folder, enough_memory(s->bench));
 
 	s->has_memcached = !err;
+	tm_bench_server_pause(&s->memcached.server);
 	if (!err || !program)
 		return 0;
 	tm_cli_error("bench: %s does not serve: %s", program, strerror(-err));

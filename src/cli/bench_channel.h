@@ -58,6 +58,9 @@ bool tm_bench_server_is_gone(struct tm_bench_server *server);
 /* The last thing it said, or "". */
 void tm_bench_server_last_words(const struct tm_bench_server *server,
 				char *text, size_t size);
+/* While others are measured that its threads would disturb. */
+void tm_bench_server_pause(const struct tm_bench_server *server);
+void tm_bench_server_resume(const struct tm_bench_server *server);
 void tm_bench_server_stop(struct tm_bench_server *server);
 
 /* --- memcached (bench_memcached.c) ---------------------------------------- */

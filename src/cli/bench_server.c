@@ -32,8 +32,8 @@ int tm_bench_server_start(struct tm_bench_server *server, const char *const argv
 		return -errno;
 	server->pid = fork();
 	if (!server->pid) {
-		/* Whatever ends us ends it. */
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		/* Whatever ends us ends it, were it paused. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		log = open(server->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 		if (log >= 0) {
 			dup2(log, STDOUT_FILENO);
@@ -75,12 +75,25 @@ void tm_bench_server_last_words(const struct tm_bench_server *server,
 		fclose(file);
 }
 
+void tm_bench_server_pause(const struct tm_bench_server *server)
+{
+	if (server->pid)
+		kill(server->pid, SIGSTOP);
+}
+
+void tm_bench_server_resume(const struct tm_bench_server *server)
+{
+	if (server->pid)
+		kill(server->pid, SIGCONT);
+}
+
 void tm_bench_server_stop(struct tm_bench_server *server)
 {
 	unlink(server->log);
 	if (!server->pid)
 		return;
 	kill(server->pid, SIGTERM);
+	tm_bench_server_resume(server);
 	for (int ms = 0; ms < STOP_MS; ms += 5) {
 		if (tm_bench_server_is_gone(server))
 			break;
