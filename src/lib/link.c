@@ -388,7 +388,7 @@ static void tell(struct tm_lane *lane)
 {
 	tm_doorbell_ring(&lane->head->submitted.count, lane->submitted,
 			 &lane->head->completed.sleeps,
-			 &lane->head->completed.wake_at);
+			 &lane->head->completed.wake_at, &lane->patience);
 }
 
 int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,

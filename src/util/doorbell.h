@@ -8,16 +8,18 @@
  * shares a core with the other side keeps that from ever advancing. The idea:
  * spin a little before each sleep. When what was waited for then comes soon
  * after all, spinning was what delayed it: after two such waits in a row the
- * next ones sleep at once; 16 of them, and after each further try in vain twice
+ * next ones sleep at once; four of them, and after each further try in vain twice
  * as many. Waits that are long either way teach nothing.
  *
  * The other side waits in the same way. Once both sleep at once, each is always
- * a wake-up late, and would find its own next spin in vain too, for ever. So
- * the first spin after such a rest is a trial, and lasts as long as a wake-up
- * does: when what comes then comes from a sleeper, it comes in time.
+ * a wake-up late, and would find its own next spin in vain too, again and again.
+ * So who has just woken the other spins for as long as a wake-up takes: then what
+ * comes from the sleeper comes in time. And so does who spins for the first time
+ * after such a rest, when it is the other's that may not be over. What they spin
+ * longer than others they yield the processor to whoever else could run on it.
  *
- * The bound: a wait burns at most TM_SPIN_NS, a trial TM_SPIN_TRIAL_NS; nothing
- * where the process has a single core.
+ * The bound: a wait burns at most TM_SPIN_NS, or TM_SPIN_LONG_NS in these two
+ * cases; nothing where the process has a single core.
  *
  * The flag protocol is that of ring_abi.h. Both words are shared with a peer
  * that may write anything there: all that comes of it is a wake-up too many or
@@ -39,17 +41,17 @@
 #include "clock.h"
 
 #define TM_SPIN_NS UINT64_C(30000)
-#define TM_SPIN_TRIAL_NS UINT64_C(150000)
+#define TM_SPIN_LONG_NS UINT64_C(150000)
 /* What comes so soon after a spin in vain was held up by it. */
 #define TM_SPIN_SHORT_NS UINT64_C(120000)
 #define TM_SPIN_MISSES 2
-#define TM_SPIN_SKIP_FIRST 16
+#define TM_SPIN_SKIP_FIRST 4
 #define TM_SPIN_SKIP_LAST 2048
 
 /* One waiter's experience; its own, never shared. */
 struct tm_patience {
 	bool may_spin;
-	bool is_trial;		/* the next spin */
+	bool is_long;		/* the next spin */
 	uint32_t misses;	/* in a row */
 	uint32_t skip;		/* so many waits sleep at once */
 	uint32_t next_skip;
@@ -80,7 +82,7 @@ static inline void tm_patience_learn(struct tm_patience *patience)
 	if (++patience->misses < TM_SPIN_MISSES)
 		return;
 	patience->skip = patience->next_skip;
-	patience->is_trial = true;
+	patience->is_long = true;
 	if (patience->next_skip < TM_SPIN_SKIP_LAST)
 		patience->next_skip *= 2;
 }
@@ -98,15 +100,16 @@ static inline void tm_spin_pause(void)
 static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 				    struct tm_patience *patience)
 {
-	uint64_t now_ns, end_ns;
+	uint64_t now_ns, polite_ns, end_ns;
 
 	if (!patience->may_spin || patience->skip) {
 		patience->skip -= patience->skip > 0;
 		return atomic_load_explicit(word, memory_order_acquire) != seen;
 	}
 	now_ns = tm_clock_system_now_ns(NULL);
-	end_ns = now_ns + (patience->is_trial ? TM_SPIN_TRIAL_NS : TM_SPIN_NS);
-	patience->is_trial = false;
+	polite_ns = now_ns + TM_SPIN_NS;
+	end_ns = patience->is_long ? now_ns + TM_SPIN_LONG_NS : polite_ns;
+	patience->is_long = false;
 	do {
 		for (int i = 0; i < 16; i++) {
 			if (atomic_load_explicit(word, memory_order_acquire) !=
@@ -118,16 +121,20 @@ static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 			tm_spin_pause();
 		}
 		now_ns = tm_clock_system_now_ns(NULL);
+		/* Who was woken may have been given this processor. */
+		if ((int64_t)(now_ns - polite_ns) > 0)
+			sched_yield();
 	} while ((int64_t)(end_ns - now_ns) > 0);
 	patience->end_ns = now_ns;
 	return false;
 }
 
 /* Advances *word to @count, and wakes who said that it sleeps on it and has
- * enough now. */
+ * enough now. @patience: the caller's own, for its answer. */
 static inline void tm_doorbell_ring(_Atomic uint32_t *word, uint32_t count,
 				    _Atomic uint32_t *sleeps,
-				    _Atomic uint32_t *wake_at)
+				    _Atomic uint32_t *wake_at,
+				    struct tm_patience *patience)
 {
 	/* Either the sleeper sees the count, or we its flag. */
 	atomic_store(word, count);
@@ -136,8 +143,10 @@ static inline void tm_doorbell_ring(_Atomic uint32_t *word, uint32_t count,
 	if ((int32_t)(count - atomic_load_explicit(
 				      wake_at, memory_order_relaxed)) < 0)
 		return;
-	if (atomic_exchange(sleeps, 0))
-		syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+	if (!atomic_exchange(sleeps, 0))
+		return;
+	syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+	patience->is_long = true;
 }
 
 /* Sleeps until somebody wakes it or time is up, if *word is still @seen: the

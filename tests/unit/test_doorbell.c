@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Two that wait for each other in turn (src/util/doorbell.h): no wake-up is
- * lost, and the spin that ends a time of sleeping is long enough to see that
- * the other side is there. That they then do stay awake is up to the machine:
- * on a busy one sleeping is right.
+ * lost, and the spin that ends a time of sleeping, or comes after the other was
+ * woken, is long enough to see that it is there. That they then do stay awake is
+ * up to the machine: on a busy one sleeping is right.
  */
 #include <config.h>
 
@@ -39,9 +39,11 @@ static void wait_past(struct side *side, uint32_t seen,
 	tm_patience_learn(patience);
 }
 
-static void count_up(struct side *side, uint32_t count)
+static void count_up(struct side *side, uint32_t count,
+		     struct tm_patience *patience)
 {
-	tm_doorbell_ring(&side->count, count, &side->sleeps, &side->wake_at);
+	tm_doorbell_ring(&side->count, count, &side->sleeps, &side->wake_at,
+			 patience);
 }
 
 static void *answer(void *opaque)
@@ -52,7 +54,7 @@ static void *answer(void *opaque)
 	for (uint32_t n = 0; !is_over; n++) {
 		wait_past(&pair->ping, n, &pair->pong.patience);
 		is_over = atomic_load(&pair->is_over);
-		count_up(&pair->pong, n + 1);
+		count_up(&pair->pong, n + 1, &pair->pong.patience);
 	}
 	return NULL;
 }
@@ -64,7 +66,7 @@ static void play(struct pair *pair, uint32_t turns)
 	ck_assert_int_eq(pthread_create(&thread, NULL, answer, pair), 0);
 	for (uint32_t n = 0; n < turns; n++) {
 		atomic_store(&pair->is_over, n + 1 == turns);
-		count_up(&pair->ping, n + 1);
+		count_up(&pair->ping, n + 1, &pair->ping.patience);
 		wait_past(&pair->pong, n, &pair->ping.patience);
 	}
 	pthread_join(thread, NULL);
@@ -77,7 +79,7 @@ static void begin(struct pair *pair, uint32_t skip)
 	tm_patience_init(&pair->ping.patience);
 	tm_patience_init(&pair->pong.patience);
 	pair->ping.patience.skip = pair->pong.patience.skip = skip;
-	pair->ping.patience.is_trial = pair->pong.patience.is_trial = skip > 0;
+	pair->ping.patience.is_long = pair->pong.patience.is_long = skip > 0;
 }
 
 START_TEST(each_waits_for_the_other)
@@ -92,26 +94,49 @@ START_TEST(each_waits_for_the_other)
 }
 END_TEST
 
+/* The next spin of @patience, for what never comes, outlasts a wake-up; and only
+ * that one. */
+static void check_long(_Atomic uint32_t *word, struct tm_patience *patience)
+{
+	uint64_t begin_ns = tm_clock_system_now_ns(NULL);
+
+	ck_assert(!tm_doorbell_spin(word, 0, patience));
+	ck_assert_uint_ge(tm_clock_system_now_ns(NULL) - begin_ns,
+			  4 * TM_SPIN_NS);
+	ck_assert(!patience->is_long);
+}
+
+/* Something else may make one of them long: 20. */
 START_TEST(the_spin_after_a_rest_outlasts_a_wake_up)
 {
-	/* Something else may make one of them long. */
-	for (int i = 0; i < 20; i++) {
-		struct pair pair;
-		struct tm_patience *patience = &pair.ping.patience;
-		uint64_t begin_ns;
+	struct pair pair;
+	struct tm_patience *patience = &pair.ping.patience;
 
-		begin(&pair, 1);
-		if (!patience->may_spin)
-			return;
-		ck_assert(!tm_doorbell_spin(&pair.ping.count, 0, patience));
-		ck_assert_uint_eq(patience->skip, 0);
-		begin_ns = tm_clock_system_now_ns(NULL);
-		ck_assert(!tm_doorbell_spin(&pair.ping.count, 0, patience));
-		ck_assert_uint_ge(tm_clock_system_now_ns(NULL) - begin_ns,
-				  4 * TM_SPIN_NS);
-		/* Only the first. */
-		ck_assert(!patience->is_trial);
-	}
+	begin(&pair, 1);
+	if (!patience->may_spin)
+		return;
+	ck_assert(!tm_doorbell_spin(&pair.ping.count, 0, patience));
+	ck_assert_uint_eq(patience->skip, 0);
+	check_long(&pair.ping.count, patience);
+}
+END_TEST
+
+START_TEST(so_does_the_spin_of_who_has_woken_the_other)
+{
+	struct pair pair;
+	struct tm_patience *patience = &pair.ping.patience;
+
+	begin(&pair, 0);
+	if (!patience->may_spin)
+		return;
+	count_up(&pair.ping, 1, patience);
+	ck_assert(!patience->is_long);
+	atomic_store(&pair.ping.sleeps, 1);
+	atomic_store(&pair.ping.wake_at, 3);
+	count_up(&pair.ping, 2, patience);
+	ck_assert(!patience->is_long);
+	count_up(&pair.ping, 3, patience);
+	check_long(&pair.pong.count, patience);
 }
 END_TEST
 
@@ -122,7 +147,9 @@ int main(void)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, each_waits_for_the_other, 0, 2);
-	tcase_add_test(tc, the_spin_after_a_rest_outlasts_a_wake_up);
+	tcase_add_loop_test(tc, the_spin_after_a_rest_outlasts_a_wake_up, 0, 20);
+	tcase_add_loop_test(tc, so_does_the_spin_of_who_has_woken_the_other, 0,
+			    20);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
 }

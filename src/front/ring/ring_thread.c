@@ -69,7 +69,7 @@ static void serve_one(struct tm_ring *ring, bool is_first, bool is_last)
 	completion->result = result;
 	tm_doorbell_ring(&ring->head->completed.count, ++ring->done,
 			 &ring->head->submitted.sleeps,
-			 &ring->head->submitted.wake_at);
+			 &ring->head->submitted.wake_at, &ring->patience);
 }
 
 static void serve_some(struct tm_ring *ring, uint32_t count)
