@@ -43,15 +43,17 @@ uint32_t tm_object_find(struct tm_context *context, struct tm_shard *home,
 	return number;
 }
 
+/* That the pool is dead is known before its bills are summed up: what is done in
+ * between is part of the sum, and so is the owner's to pay or to get back. */
 static void bill_object(struct tm_pool *pool, struct tm_shard *home,
 			struct tm_object *object, int64_t sign)
+	TM_REQUIRES(home->table_lock)
 {
 	int64_t bytes = sign * tm_object_bill(pool);
 
 	atomic_fetch_add(&home->billed_bytes, bytes);
 	atomic_fetch_add(&object->billed_bytes, bytes);
-	/* An ended pool's bills were credited all at once. */
-	if (pool->owner && bytes && !pool->is_dead)
+	if (pool->owner && bytes && !atomic_load(&home->is_settled))
 		atomic_fetch_add(&pool->owner->billed_bytes, bytes);
 }
 

@@ -42,8 +42,10 @@ struct tm_pool *tm_pool_make(struct tm_store *store, uint32_t slot)
 	pool->members = 0;
 	pool->dying_objects = 0;
 	pool->credited_bytes = 0;
-	for (unsigned i = 0; i < TM_SHARDS; i++)
+	for (unsigned i = 0; i < TM_SHARDS; i++) {
 		pool->shards[i].billed_bytes = 0;
+		pool->shards[i].is_settled = false;
+	}
 	return pool;
 }
 
@@ -252,6 +254,7 @@ static int64_t settle_shards(struct tm_pool *pool)
 		tm_lock_acquire(&shard->table_lock);
 		tm_lock_acquire(&shard->lock);
 		bytes += shard->billed_bytes;
+		atomic_store(&shard->is_settled, true);
 		tm_lock_release(&shard->lock);
 		tm_lock_release(&shard->table_lock);
 	}

@@ -94,6 +94,9 @@ struct tm_shard {
 	alignas(TM_CACHE_LINE) struct tm_lock table_lock;
 	uint32_t objects TM_GUARDED_BY(table_lock);	/* trie */
 	uint64_t object_count TM_GUARDED_BY(table_lock);	/* as pages */
+	/* The pool has ended, and what was billed here was credited: changed
+	 * with both locks held. */
+	_Atomic bool is_settled;
 };
 
 struct tm_pool {

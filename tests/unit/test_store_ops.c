@@ -8,6 +8,7 @@
 #include <config.h>
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "test_store.h"
 
@@ -141,6 +142,55 @@ START_TEST(a_get_that_has_to_wait_does_not_miss)
 		pthread_join(threads[i], NULL);
 		ck_assert_uint_eq(readers[i].misses, 0);
 	}
+	tm_test_end(&t);
+}
+END_TEST
+
+struct toiler {
+	struct tm_test_store *t;
+	uint64_t object;
+	_Atomic bool *is_over;
+};
+
+/* An object that comes and goes, wherever there is a pool. */
+static void *toil(void *opaque)
+{
+	struct toiler *toiler = opaque;
+	struct tmem_oid oid = tm_oid(toiler->object);
+
+	while (!atomic_load(toiler->is_over)) {
+		tm_test_put(toiler->t->client, 0, toiler->object, 0,
+			    TM_PAGE_SAME, 1);
+		tmem_flush_page(toiler->t->client, 0, &oid, 0);
+	}
+	return NULL;
+}
+
+/* What an object is billed must not be lost between the pool's end and the sum
+ * of its bills. */
+START_TEST(a_pool_that_ends_in_the_midst_leaves_no_bill)
+{
+	_Atomic bool is_over = false;
+	struct toiler toilers[2];
+	pthread_t threads[2];
+	struct tm_test_store t;
+
+	begin(&t, _i);
+	for (uint64_t i = 0; i < 2; i++) {
+		toilers[i] = (struct toiler){ &t, i + 1, &is_over };
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, toil,
+						&toilers[i]),
+				 0);
+	}
+	for (int i = 0; i < 3000; i++) {
+		ck_assert_int_eq(tm_test_pool(t.client, PERSISTENT), 0);
+		sched_yield();
+		ck_assert_int_eq(tmem_pool_destroy(t.client, 0), 0);
+	}
+	atomic_store(&is_over, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	ck_assert_uint_eq(tm_test_counts(t.client).billed_bytes, 0);
 	tm_test_end(&t);
 }
 END_TEST
@@ -763,6 +813,7 @@ int main(void)
 	ADD(put_put_get_never_returns_first);
 	ADD(a_miss_lasts_until_the_next_put);
 	ADD(a_get_that_has_to_wait_does_not_miss);
+	ADD(a_pool_that_ends_in_the_midst_leaves_no_bill);
 	ADD(get_from_private_ephemeral_removes);
 	ADD(persistent_get_repeats);
 	ADD(shared_pool_get_repeats);
