@@ -256,6 +256,8 @@ END_TEST
 
 /* --- peers ---------------------------------------------------------------- */
 
+static _Atomic unsigned attachments;
+
 static void *come_and_go(void *opaque)
 {
 	struct tm_member *member;
@@ -264,6 +266,7 @@ static void *come_and_go(void *opaque)
 	for (int i = 1; !atomic_load(&is_ending); i = i % 100000 + 1) {
 		if (tm_registry_attach(registry, "web", i, (uid_t)i, &member))
 			abort();
+		atomic_fetch_add(&attachments, 1);
 		tm_registry_detach(registry, member);
 	}
 	return NULL;
@@ -272,6 +275,25 @@ static void *come_and_go(void *opaque)
 static long number_in(json_t *object, const char *key)
 {
 	return (long)json_integer_value(json_object_get(object, key));
+}
+
+/* More often than anybody can ask. */
+static void look_closely(void)
+{
+	struct tm_member *member = tm_registry_find(registry, "web");
+	struct tm_member_state state;
+	unsigned begin = atomic_load(&attachments);
+
+	ck_assert_ptr_nonnull(member);
+	while (atomic_load(&attachments) < begin + 10 * ROUNDS) {
+		tm_registry_state(registry, member, &state);
+		if (state.is_attached != (state.peer_pid > 0) ||
+		    (uid_t)state.peer_pid != state.peer_uid)
+			ck_abort_msg("attached %d, process %d, user %u",
+				     state.is_attached, (int)state.peer_pid,
+				     (unsigned)state.peer_uid);
+	}
+	tm_registry_release(registry, member);
 }
 
 START_TEST(a_peer_is_shown_whole_or_not_at_all)
@@ -293,6 +315,7 @@ START_TEST(a_peer_is_shown_whole_or_not_at_all)
 		ck_assert_int_eq(number_in(who, "pid"), number_in(who, "uid"));
 		json_decref(web);
 	}
+	look_closely();
 	atomic_store(&is_ending, true);
 	pthread_join(peer, NULL);
 }
