@@ -117,9 +117,10 @@ struct tm_context *tm_enter(struct tm_store *store)
 						 memory_order_relaxed) ||
 			    atomic_exchange(&context->is_busy, 1))
 				continue;
+			/* Who sees it knows that the one before has left. */
 			atomic_store_explicit(&context->entries,
 					      context->entries + 1,
-					      memory_order_relaxed);
+					      memory_order_release);
 			return context;
 		}
 		sched_yield();
