@@ -438,6 +438,29 @@ int tm_arena_check(const struct tm_arena_config *config)
 	return err;
 }
 
+/* All of @fd, at an address where its huge pages can be the processor's. */
+static void *map_aligned(int fd, size_t size)
+{
+	uint8_t *at, *aligned;
+	void *mapped;
+
+	at = mmap(NULL, size + TM_CHUNK_BYTES, PROT_NONE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return MAP_FAILED;
+	aligned = at + (-(uintptr_t)at & (TM_CHUNK_BYTES - 1));
+	mapped = mmap(aligned, size, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+	if (mapped == MAP_FAILED) {
+		munmap(at, size + TM_CHUNK_BYTES);
+		return MAP_FAILED;
+	}
+	if (aligned > at)
+		munmap(at, (size_t)(aligned - at));
+	munmap(aligned + size, TM_CHUNK_BYTES - (size_t)(aligned - at));
+	return mapped;
+}
+
 static int map_file(struct tm_arena *arena,
 		    const struct tm_arena_config *config)
 {
@@ -448,8 +471,7 @@ static int map_file(struct tm_arena *arena,
 		return err;
 	warn_of_file_system(config, arena->fd);
 	arena->size = super.file_size_bytes;
-	arena->base = mmap(NULL, arena->size, PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
+	arena->base = map_aligned(arena->fd, arena->size);
 	if (arena->base != MAP_FAILED)
 		return 0;
 	arena->base = NULL;

@@ -64,6 +64,9 @@ struct tm_arena {
 	_Atomic bool has_no_chunks;	/* one could not be had: see frames.c */
 };
 
+/* A huge page, of which an arena's mapping is at a multiple: see frames.c. */
+#define TM_CHUNK_BYTES (UINT64_C(2) << 20)
+
 /* The highest limit there can be, bytes. */
 #define TM_MEMORY_MAX (UINT64_C(1) << 44)
 

@@ -11,8 +11,11 @@
  * as memory is plenty, fresh frames are made a huge page at a time (a
  * *chunk*), and what the run leaves of it is idle. A chunk is charged as a
  * whole, and huge pages are asked for while it is populated only: the kernel
- * must not make one later of frames that were given back. Files are not asked:
- * it is rare that a tmpfs may have huge pages.
+ * must not make one later of frames that were given back. Of a file a chunk's
+ * first frame is made, and then *collapsed* into a huge page with the rest: that
+ * is the one way that does not depend on how its tmpfs was mounted. Where it
+ * fails (before Linux 6.1, or for want of a free huge page), there are no more
+ * chunks.
  *
  * The bits are flipped under the lock; the system calls that make them true
  * are made outside it, by whoever flipped them: meanwhile the frames are
@@ -36,8 +39,7 @@
 /* A huge page, where 4 KiB frames are populated. Made only in a store of so
  * much more, and while that is not nearly full: otherwise idle frames would be
  * what it lacks. */
-#define CHUNK_FRAMES (UINT64_C(512))
-#define CHUNK_BYTES (CHUNK_FRAMES * PAGE)
+#define CHUNK_FRAMES (TM_CHUNK_BYTES / PAGE)
 #define CHUNKS_MIN 32
 /* Frames whose two bits fill one page of each bitmap. */
 #define BITMAP_PAGE_FRAMES (TMEM_FRAME_SIZE * UINT64_C(8))
@@ -47,6 +49,9 @@
 #endif
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
 #endif
 
 struct run {
@@ -109,14 +114,28 @@ static int populate(struct tm_arena *arena, uint64_t first, uint64_t count)
 	return 0;
 }
 
+static int collapse_chunk(struct tm_arena *arena, uint64_t first)
+{
+	int err = tm_memory_allocate_file(
+		arena->fd, arena->frame_offset + (off_t)(first * PAGE), PAGE);
+
+	if (!err &&
+	    madvise(frame_at(arena, first), TM_CHUNK_BYTES, MADV_COLLAPSE))
+		err = -ENOMEM;
+	return err;
+}
+
 static int populate_chunk(struct tm_arena *arena, uint64_t first)
 {
 	void *at = frame_at(arena, first);
-	int err;
+	int err = 0;
 
-	madvise(at, CHUNK_BYTES, MADV_HUGEPAGE);
-	err = populate(arena, first, CHUNK_FRAMES);
-	madvise(at, CHUNK_BYTES, MADV_NOHUGEPAGE);
+	madvise(at, TM_CHUNK_BYTES, MADV_HUGEPAGE);
+	if (arena->fd >= 0)
+		err = collapse_chunk(arena, first);
+	if (!err)
+		err = populate(arena, first, CHUNK_FRAMES);
+	madvise(at, TM_CHUNK_BYTES, MADV_NOHUGEPAGE);
 	return err;
 }
 
@@ -296,9 +315,9 @@ static bool wants_chunk(const struct tm_arena *arena)
 					     memory_order_relaxed);
 
 	/* Idle ones that lie wrong are enough already. */
-	return arena->fd < 0 && !arena->has_no_chunks &&
-	       limit >= CHUNKS_MIN * CHUNK_BYTES &&
-	       used + CHUNK_BYTES <= limit - limit / 8 &&
+	return !arena->has_no_chunks &&
+	       limit >= CHUNKS_MIN * TM_CHUNK_BYTES &&
+	       used + TM_CHUNK_BYTES <= limit - limit / 8 &&
 	       atomic_load_explicit(&arena->idle_frames,
 				    memory_order_relaxed) < CHUNK_FRAMES;
 }

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,10 +25,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "arena.h"
 #include "harness.h"
 #include "layout.h"
+#include "test_store.h"
 
 #define MEMORY (UINT64_C(1) << 20)
+#define LARGE (UINT64_C(64) << 20)
 #define PAGES 40
 
 static char folder[64];
@@ -622,6 +626,91 @@ START_TEST(frames_of_a_dead_process_are_given_back)
 }
 END_TEST
 
+static uint64_t file_bytes(void)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(path, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static bool can_collapse(void)
+{
+	int fd = memfd_create("probe", MFD_CLOEXEC);
+	uint8_t *at = mmap(NULL, 2 * TM_CHUNK_BYTES, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *chunk = at + (-(uintptr_t)at & (TM_CHUNK_BYTES - 1));
+	bool can = !ftruncate(fd, TM_CHUNK_BYTES) &&
+		   !fallocate(fd, 0, 0, TMEM_PAGE_SIZE) &&
+		   mmap(chunk, TM_CHUNK_BYTES, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_FIXED, fd, 0) == chunk &&
+		   !madvise(chunk, TM_CHUNK_BYTES, 25 /* MADV_COLLAPSE */);
+
+	munmap(at, 2 * TM_CHUNK_BYTES);
+	close(fd);
+	return can;
+}
+
+/* A store that is large enough makes a huge page of what it needs first.
+ * Answers how much of it is idle; 0: this kernel makes none of a file. */
+static uint64_t make_large_arena(struct tmem_store **store,
+				 struct tmem_client **client)
+{
+	struct tmem_store_stats stats;
+
+	ck_assert_int_eq(try_open_with(store, NULL, LARGE), 0);
+	*client = attach(*store);
+	ck_assert_int_eq(tmem_pool_create(*client, TMEM_POOL_PERSISTENT, NULL),
+			 0);
+	for (uint32_t i = 0; i < PAGES; i++)
+		ck_assert_int_eq(put(*client, i), TMEM_PUT_STORED);
+	stats = tm_test_stats(*store);
+	if (can_collapse())
+		ck_assert_uint_eq(stats.arena_bytes + stats.idle_bytes,
+				  TM_CHUNK_BYTES);
+	else
+		printf("skipped: this kernel makes no huge page of a file\n");
+	return stats.idle_bytes;
+}
+
+static void check_large_arena(struct tmem_store *store,
+			      struct tmem_client *client)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		ck_assert(has(client, i));
+	ck_assert_int_eq(tmem_store_check(store), 0);
+	tmem_client_detach(client);
+	tmem_store_close(store);
+}
+
+START_TEST(what_is_idle_of_a_huge_page_in_a_file_is_given_back)
+{
+	struct tmem_client *client;
+	struct tmem_store *store;
+	uint64_t idle = make_large_arena(&store, &client);
+	uint64_t before = file_bytes();
+
+	tmem_store_evict(store, UINT64_MAX);
+	ck_assert_uint_eq(file_bytes(), before - idle);
+	check_large_arena(store, client);
+}
+END_TEST
+
+START_TEST(what_was_idle_of_a_huge_page_ends_with_its_process)
+{
+	struct tmem_client *client;
+	struct tmem_store *store;
+	uint64_t idle = make_large_arena(&store, &client);
+	uint64_t before = file_bytes();
+
+	check_large_arena(store, client);
+	ck_assert_int_eq(try_open_with(&store, NULL, LARGE), 0);
+	ck_assert_uint_le(file_bytes(), before - idle);
+	client = attach(store);
+	check_large_arena(store, client);
+}
+END_TEST
+
 /* A flipped bit in a limit, which nothing vouches for. */
 START_TEST(absurd_reservation_is_forgotten)
 {
@@ -678,6 +767,10 @@ int main(void)
 	tcase_add_test(tcase, tmpfs_filled_by_others_is_no_sigbus);
 	tcase_add_test(tcase, tmpfs_without_room_for_a_beginning_is_enospc);
 	tcase_add_test(tcase, holes_in_an_arena_are_no_sigbus);
+	tcase_add_test(tcase,
+		       what_is_idle_of_a_huge_page_in_a_file_is_given_back);
+	tcase_add_test(tcase,
+		       what_was_idle_of_a_huge_page_ends_with_its_process);
 	tcase_add_test(tcase, frames_of_a_dead_process_are_given_back);
 	tcase_add_test(tcase, absurd_reservation_is_forgotten);
 	suite_add_tcase(suite, tcase);
