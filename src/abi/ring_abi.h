@@ -18,7 +18,8 @@
  *
  * The side that waits for a counter says so in its own line (sleeps), looks at
  * the counter once more, and waits on that word with a futex; who advances the
- * counter looks at the flag afterwards, clears it and wakes.
+ * counter looks at the flag afterwards, clears it and wakes. Who spins before it
+ * sleeps can see from the other's line that it shares a processor with it.
  *
  * Everything has the machine's byte order: a channel does not leave it.
  */
@@ -136,7 +137,9 @@ struct tm_ring_line {
 	_Atomic uint32_t count;	/* submitted, or completed */
 	_Atomic uint32_t sleeps;
 	_Atomic uint32_t wake_at; /* by this count of the other side */
-	uint32_t unused[13];
+	/* Where its writer ran when it last counted, + 1; 0: does not say. */
+	_Atomic uint32_t processor;
+	uint32_t unused[12];
 };
 static_assert(sizeof(struct tm_ring_line) == 64, "wire");
 

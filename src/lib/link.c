@@ -343,21 +343,21 @@ static bool has_answer(const struct tm_lane *lane)
 
 static int wait_for_answer(struct tm_lane *lane, uint64_t timeout_ns)
 {
-	_Atomic uint32_t *word = &lane->head->completed.count;
+	struct tm_ring_line *theirs = &lane->head->completed;
+	struct tm_ring_line *mine = &lane->head->submitted;
 	uint64_t nap_ns = NAP_FIRST_NS, begin_ns, waited_ns = 0;
 	/* Of many, half: while these are taken, the rest is worked on. */
 	uint32_t enough = (lane->submitted - lane->completed + 1) / 2;
 
-	if (tm_doorbell_spin(word, lane->completed, &lane->patience))
+	if (tm_doorbell_spin(theirs, lane->completed, &lane->patience))
 		return 0;
 	begin_ns = tm_clock_system_now_ns(NULL);
-	atomic_store_explicit(&lane->head->submitted.wake_at,
-			      lane->completed + enough, memory_order_relaxed);
+	atomic_store_explicit(&mine->wake_at, lane->completed + enough,
+			      memory_order_relaxed);
 	for (;;) {
 		if (nap_ns > timeout_ns - waited_ns)
 			nap_ns = timeout_ns - waited_ns;
-		tm_doorbell_sleep(word, lane->completed,
-				  &lane->head->submitted.sleeps, nap_ns);
+		tm_doorbell_sleep(theirs, lane->completed, mine, nap_ns);
 		if (has_answer(lane)) {
 			tm_patience_learn(&lane->patience);
 			return 0;
@@ -386,9 +386,8 @@ static void make_ready(struct tm_lane *lane, const struct tm_call *last)
 
 static void tell(struct tm_lane *lane)
 {
-	tm_doorbell_ring(&lane->head->submitted.count, lane->submitted,
-			 &lane->head->completed.sleeps,
-			 &lane->head->completed.wake_at, &lane->patience);
+	tm_doorbell_ring(&lane->head->submitted, lane->submitted,
+			 &lane->head->completed, &lane->patience);
 }
 
 int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,

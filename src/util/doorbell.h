@@ -18,12 +18,16 @@
  * after such a rest, when it is the other's that may not be over. What they spin
  * longer than others they yield the processor to whoever else could run on it.
  *
+ * A kernel may put both on one processor, and leave them there for a while.
+ * What the other counts from there can only come when this one lets it run: so
+ * each says where it runs, and who reads its own processor yields at once.
+ *
  * The bound: a wait burns at most TM_SPIN_NS, or TM_SPIN_LONG_NS in these two
  * cases; nothing where the process has a single core.
  *
- * The flag protocol is that of ring_abi.h. Both words are shared with a peer
- * that may write anything there: all that comes of it is a wake-up too many or
- * too few, for that peer.
+ * The flag protocol, and the lines, are those of ring_abi.h. Both are shared with
+ * a peer that may write anything there: all that comes of it is a wake-up too
+ * many or too few, for that peer.
  */
 #ifndef TM_DOORBELL_H
 #define TM_DOORBELL_H
@@ -39,6 +43,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "ring_abi.h"
 
 #define TM_SPIN_NS UINT64_C(30000)
 #define TM_SPIN_LONG_NS UINT64_C(150000)
@@ -96,23 +101,36 @@ static inline void tm_spin_pause(void)
 #endif
 }
 
-/* True: @word is no longer @seen. */
-static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
+/* As a line has it. */
+static inline uint32_t tm_doorbell_processor(void)
+{
+	return (uint32_t)(sched_getcpu() + 1);
+}
+
+/* @theirs: the line of who counts. True: its count is no longer @seen. */
+static inline bool tm_doorbell_spin(struct tm_ring_line *theirs, uint32_t seen,
 				    struct tm_patience *patience)
 {
 	uint64_t now_ns, polite_ns, end_ns;
 
 	if (!patience->may_spin || patience->skip) {
 		patience->skip -= patience->skip > 0;
-		return atomic_load_explicit(word, memory_order_acquire) != seen;
+		return atomic_load_explicit(&theirs->count,
+					    memory_order_acquire) != seen;
 	}
 	now_ns = tm_clock_system_now_ns(NULL);
 	polite_ns = now_ns + TM_SPIN_NS;
 	end_ns = patience->is_long ? now_ns + TM_SPIN_LONG_NS : polite_ns;
 	patience->is_long = false;
 	do {
-		for (int i = 0; i < 16; i++) {
-			if (atomic_load_explicit(word, memory_order_acquire) !=
+		bool shares = atomic_load_explicit(&theirs->processor,
+						   memory_order_relaxed) ==
+			      tm_doorbell_processor();
+		int looks = shares ? 1 : 16;
+
+		while (looks--) {
+			if (atomic_load_explicit(&theirs->count,
+						 memory_order_acquire) !=
 			    seen) {
 				patience->misses = 0;
 				patience->next_skip = TM_SPIN_SKIP_FIRST;
@@ -122,37 +140,39 @@ static inline bool tm_doorbell_spin(_Atomic uint32_t *word, uint32_t seen,
 		}
 		now_ns = tm_clock_system_now_ns(NULL);
 		/* Who was woken may have been given this processor. */
-		if ((int64_t)(now_ns - polite_ns) > 0)
+		if (shares || (int64_t)(now_ns - polite_ns) > 0)
 			sched_yield();
 	} while ((int64_t)(end_ns - now_ns) > 0);
 	patience->end_ns = now_ns;
 	return false;
 }
 
-/* Advances *word to @count, and wakes who said that it sleeps on it and has
- * enough now. @patience: the caller's own, for its answer. */
-static inline void tm_doorbell_ring(_Atomic uint32_t *word, uint32_t count,
-				    _Atomic uint32_t *sleeps,
-				    _Atomic uint32_t *wake_at,
+/* Advances the count of the line @mine, and wakes who said in @theirs that it
+ * sleeps on it and has enough now. @patience: the caller's own, for its answer. */
+static inline void tm_doorbell_ring(struct tm_ring_line *mine, uint32_t count,
+				    struct tm_ring_line *theirs,
 				    struct tm_patience *patience)
 {
+	atomic_store_explicit(&mine->processor, tm_doorbell_processor(),
+			      memory_order_relaxed);
 	/* Either the sleeper sees the count, or we its flag. */
-	atomic_store(word, count);
-	if (!atomic_load(sleeps))
+	atomic_store(&mine->count, count);
+	if (!atomic_load(&theirs->sleeps))
 		return;
 	if ((int32_t)(count - atomic_load_explicit(
-				      wake_at, memory_order_relaxed)) < 0)
+				      &theirs->wake_at,
+				      memory_order_relaxed)) < 0)
 		return;
-	if (!atomic_exchange(sleeps, 0))
+	if (!atomic_exchange(&theirs->sleeps, 0))
 		return;
-	syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+	syscall(SYS_futex, &mine->count, FUTEX_WAKE, 1, NULL, NULL, 0);
 	patience->is_long = true;
 }
 
-/* Sleeps until somebody wakes it or time is up, if *word is still @seen: the
- * caller looks again. */
-static inline void tm_doorbell_sleep(_Atomic uint32_t *word, uint32_t seen,
-				     _Atomic uint32_t *sleeps,
+/* Sleeps until somebody wakes it or time is up, if the count of @theirs is still
+ * @seen: the caller looks again. @mine: its own line. */
+static inline void tm_doorbell_sleep(struct tm_ring_line *theirs, uint32_t seen,
+				     struct tm_ring_line *mine,
 				     uint64_t timeout_ns)
 {
 	const struct timespec timeout = {
@@ -160,10 +180,11 @@ static inline void tm_doorbell_sleep(_Atomic uint32_t *word, uint32_t seen,
 		.tv_nsec = (long)(timeout_ns % UINT64_C(1000000000)),
 	};
 
-	atomic_store(sleeps, 1);
-	if (atomic_load(word) == seen)
-		syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, NULL, 0);
-	atomic_store_explicit(sleeps, 0, memory_order_relaxed);
+	atomic_store(&mine->sleeps, 1);
+	if (atomic_load(&theirs->count) == seen)
+		syscall(SYS_futex, &theirs->count, FUTEX_WAIT, seen, &timeout,
+			NULL, 0);
+	atomic_store_explicit(&mine->sleeps, 0, memory_order_relaxed);
 }
 
 #ifndef SYS_futex_waitv
@@ -186,25 +207,25 @@ struct tm_futex_waiter {
  * on its own word to another one, for ever; so this one sleeps on two. A
  * kernel that cannot do that (before 5.16) looks once a second.
  */
-static inline void tm_doorbell_sleep_until(_Atomic uint32_t *word,
+static inline void tm_doorbell_sleep_until(struct tm_ring_line *theirs,
 					   uint32_t seen,
-					   _Atomic uint32_t *sleeps,
+					   struct tm_ring_line *mine,
 					   _Atomic uint32_t *stop)
 {
 	const struct tm_futex_waiter waiters[2] = {
-		{ .value = seen, .address = (uintptr_t)word,
+		{ .value = seen, .address = (uintptr_t)&theirs->count,
 		  .flags = TM_FUTEX_32 },
 		{ .value = 0, .address = (uintptr_t)stop,
 		  .flags = TM_FUTEX_32 | TM_FUTEX_PRIVATE },
 	};
 
-	atomic_store(sleeps, 1);
-	if (atomic_load(word) == seen && !atomic_load(stop) &&
+	atomic_store(&mine->sleeps, 1);
+	if (atomic_load(&theirs->count) == seen && !atomic_load(stop) &&
 	    syscall(SYS_futex_waitv, waiters, 2, 0, NULL, CLOCK_MONOTONIC) <
 		    0 &&
 	    (errno == ENOSYS || errno == EPERM))
-		tm_doorbell_sleep(word, seen, sleeps, UINT64_C(1000000000));
-	atomic_store_explicit(sleeps, 0, memory_order_relaxed);
+		tm_doorbell_sleep(theirs, seen, mine, UINT64_C(1000000000));
+	atomic_store_explicit(&mine->sleeps, 0, memory_order_relaxed);
 }
 
 static inline void tm_doorbell_stop(_Atomic uint32_t *stop)

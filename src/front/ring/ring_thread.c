@@ -67,9 +67,8 @@ static void serve_one(struct tm_ring *ring, bool is_first, bool is_last)
 	completion->sequence = ring->done;
 	result = tm_ring_execute(ring, &submission, completion);
 	completion->result = result;
-	tm_doorbell_ring(&ring->head->completed.count, ++ring->done,
-			 &ring->head->submitted.sleeps,
-			 &ring->head->submitted.wake_at, &ring->patience);
+	tm_doorbell_ring(&ring->head->completed, ++ring->done,
+			 &ring->head->submitted, &ring->patience);
 }
 
 static void serve_some(struct tm_ring *ring, uint32_t count)
@@ -85,15 +84,14 @@ static void serve_some(struct tm_ring *ring, uint32_t count)
 
 static void wait_for_more(struct tm_ring *ring)
 {
-	_Atomic uint32_t *submitted = &ring->head->submitted.count;
+	struct tm_ring_line *theirs = &ring->head->submitted;
+	struct tm_ring_line *mine = &ring->head->completed;
 
-	if (tm_doorbell_spin(submitted, ring->done, &ring->patience))
+	if (tm_doorbell_spin(theirs, ring->done, &ring->patience))
 		return;
-	atomic_store_explicit(&ring->head->completed.wake_at, ring->done + 1,
+	atomic_store_explicit(&mine->wake_at, ring->done + 1,
 			      memory_order_relaxed);
-	tm_doorbell_sleep_until(submitted, ring->done,
-				&ring->head->completed.sleeps,
-				&ring->channel->stop);
+	tm_doorbell_sleep_until(theirs, ring->done, mine, &ring->channel->stop);
 	tm_patience_learn(&ring->patience);
 }
 
