@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Two that wait for each other in turn (src/util/doorbell.h): no wake-up is
+ * Two that wait for each other in turn (src/lib/doorbell.h): no wake-up is
  * lost, and the spin that ends a time of sleeping, or comes after the other was
  * woken, is long enough to see that it is there. That they then do stay awake is
  * up to the machine: on a busy one sleeping is right.
