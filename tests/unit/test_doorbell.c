@@ -3,7 +3,8 @@
  * Two that wait for each other in turn (src/lib/doorbell.h): no wake-up is
  * lost, and the spin that ends a time of sleeping, or comes after the other was
  * woken, is long enough to see that it is there. That they then do stay awake is
- * up to the machine: on a busy one sleeping is right.
+ * up to the machine: on a busy one sleeping is right. On one processor, neither
+ * keeps the other from running.
  */
 #include <config.h>
 
