@@ -156,7 +156,7 @@ static int sync_folder(const char *path)
 	return err == -EINVAL || err == -EACCES ? 0 : err;
 }
 
-/* It gets its name, or it goes. */
+/* It gets its name, on the disk, or it goes. */
 static int settle(struct tm_whole_file *file, int err)
 {
 	stop_watcher(file);
@@ -164,10 +164,12 @@ static int settle(struct tm_whole_file *file, int err)
 		err = -errno;
 	if (err)
 		unlink(file->temporary);
+	else
+		err = sync_folder(file->path);
 	free(file->temporary);
 	file->temporary = NULL;
 	restore_signals(file);
-	return err ? err : sync_folder(file->path);
+	return err;
 }
 
 int tm_whole_file_close(struct tm_whole_file *file, bool is_good)

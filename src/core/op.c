@@ -24,11 +24,12 @@
  * after it must miss, not find the old data.
  *
  * A get pins the page under the lock and decompresses without it. From a
- * private ephemeral pool it unlinks first, so that two gets never share a page.
- * Get-and-remove from any other pool copies first and unlinks then, so that a
- * persistent page is free in the arena before the answer, and a descriptor
- * that is live is always linked; it starts over when the page was replaced
- * meanwhile.
+ * private ephemeral pool it drops the page first, so that two gets never share
+ * one, and whoever comes upon pages by number never meets one that its lock no
+ * longer guards; the pin keeps the bytes. Get-and-remove from any other pool
+ * copies first and drops then, so that a persistent page is free in the arena
+ * before the answer, and a descriptor that is live is always linked; it starts
+ * over when the page was replaced meanwhile.
  *
  * Locks: at most one shard's at a time, and briefly.
  */
@@ -670,16 +671,6 @@ static void pin(struct page_op *op, uint32_t number, struct pinned *pinned)
 		tm_prefetch_read(pinned->bytes, tm_state_length(pinned->state));
 }
 
-/* The page is out of the index and out of all accounts, but pinned. */
-static void unlink_pinned(struct page_op *op, struct tm_slice *slice,
-			  uint32_t number, bool *slice_is_empty)
-	TM_REQUIRES(op->shard->lock)
-{
-	tm_slice_remove(&op->context->nodes, slice, op->index);
-	*slice_is_empty = tm_slice_is_empty(slice);
-	tm_page_unaccount(op->context, op->pool, op->shard, number);
-}
-
 static void report_corrupt(struct page_op *op)
 {
 	const struct tm_client_record *record = op->client->record;
@@ -717,13 +708,12 @@ static int get_done(struct page_op *op, int err)
 	return TMEM_GET_HIT;
 }
 
-/* Private ephemeral: unlink, then copy. */
+/* Private ephemeral: drop, then copy. The last pin is this one's. */
 static int get_exclusive(struct page_op *op, void *page)
 {
 	struct tm_slice *slice;
 	struct pinned pinned;
 	uint32_t number;
-	bool slice_is_empty;
 	int err;
 
 	tm_lock_acquire(&op->shard->lock);
@@ -733,15 +723,9 @@ static int get_exclusive(struct page_op *op, void *page)
 		return get_miss(op);
 	}
 	pin(op, number, &pinned);
-	unlink_pinned(op, slice, number, &slice_is_empty);
-	tm_lock_release(&op->shard->lock);
+	drop_and_unlock(op, slice, number);
 	err = decode(op, &pinned, page);
-	tm_page_mark_free(op->context, number);
-	atomic_fetch_or(&tm_descriptor(op->store, number)->pins,
-			TM_PIN_DOOMED);
 	tm_page_unpin(op->context, number, pinned.state);
-	if (slice_is_empty)
-		retire_slice(op);
 	return get_done(op, err);
 }
 
