@@ -80,7 +80,7 @@ static bool is_worth_moving(struct tm_context *context, uint32_t number,
 		is_ephemeral = tm_pool_is_ephemeral(spot.pool);
 		tm_lock_release(&spot.shard->lock);
 	} else if (tm_state_kind(state) == TM_KIND_CONTENT) {
-		is_ephemeral = descriptor->check;
+		is_ephemeral = tm_content_is_ephemeral(descriptor);
 	} else {
 		return false;
 	}

@@ -23,7 +23,9 @@
  * like his is there. Hence off unless asked for, and domains.
  *
  * Locks: a group's lock (TM_RANK_DEDUP, inside a shard's) guards its trie, and
- * of the contents found through it the link count, pins and place.
+ * of the contents found through it the link count, pins and place. A content
+ * itself says which group's it is: compaction has no more than a number, which
+ * may be another descriptor's by then.
  */
 #include <config.h>
 
@@ -52,14 +54,20 @@ static struct tm_dedup_group *group_of_hash(struct tm_store *store,
 	return &store->dedup_groups[hash >> 60];
 }
 
-/* A content found again by recovery has no entry until it is used anew. */
+/* A content's check word: bit 0 is it of ephemeral pools, and from bit 1 its
+ * group. Recovery leaves bit 0; a content without an entry is the first one's. */
+static uint32_t content_word(bool is_ephemeral, uint64_t hash)
+{
+	return (uint32_t)(hash >> 60) << 1 | is_ephemeral;
+}
+
 static struct tm_dedup_group *group_of(struct tm_store *store,
 				       const struct tm_descriptor *content)
 {
-	return content->object ?
-		       group_of_hash(store, entry_at(store, content->object)
-						    ->leaf.hash) :
-		       &store->dedup_groups[0];
+	uint32_t word = __atomic_load_n(&content->check, __ATOMIC_RELAXED);
+
+	/* Of a page it may be anything. */
+	return &store->dedup_groups[word >> 1 & (TM_DEDUP_GROUPS - 1)];
 }
 
 bool tm_dedup_wants(const struct tm_store *store, const struct tm_pool *pool)
@@ -216,9 +224,10 @@ static void make_content(struct tm_context *context, struct tm_spot *spot,
 
 	__atomic_store_n(&content->object, entry, __ATOMIC_RELAXED);
 	__atomic_store_n(&content->index, 1, __ATOMIC_RELAXED);
-	/* No reader asks for a content's own check; compaction asks which runs
-	 * it belongs in. */
-	content->check = tm_pool_is_ephemeral(spot->pool);
+	__atomic_store_n(&content->check,
+			 content_word(tm_pool_is_ephemeral(spot->pool),
+				      entry_at(store, entry)->leaf.hash),
+			 __ATOMIC_RELAXED);
 	content->pins = 0;
 	content->place = place;
 	atomic_store_explicit(
@@ -266,7 +275,7 @@ static uint32_t share_page(struct tm_context *context, uint32_t page,
 		number = tm_magazine_pop(&context->descriptors);
 		tm_page_becomes_link(context, spot.pool, page);
 		make_content(context, &spot, number, entry);
-		tm_descriptor(store, number)->index++;
+		count_link(tm_descriptor(store, number), 1);
 	}
 	tm_lock_release(&group->lock);
 	tm_lock_release(&spot.shard->lock);
@@ -340,15 +349,10 @@ bool tm_content_move(struct tm_context *context, uint32_t number,
 {
 	struct tm_store *store = context->store;
 	struct tm_descriptor *content = tm_descriptor(store, number);
-	uint64_t key = 0;
-	struct tm_dedup_group *group;
-	bool moved = false;
-	uint32_t entry = __atomic_load_n(&content->object, __ATOMIC_RELAXED);
-
 	/* The number may be stale: look at it under the lock it leads to. */
-	if (entry && entry < store->content_table.capacity)
-		key = entry_at(store, entry)->leaf.hash;
-	group = group_of_hash(store, key);
+	struct tm_dedup_group *group = group_of(store, content);
+	bool moved = false;
+
 	tm_lock_acquire(&group->lock);
 	if (tm_state_kind(content->state) == TM_KIND_CONTENT &&
 	    tm_state_length(content->state) == length &&

@@ -420,7 +420,7 @@ static void write_descriptor(struct page_op *op, const struct draft *draft,
 	atomic_store_explicit(&to->place, draft->place, memory_order_relaxed);
 	__atomic_store_n(&to->object, object, __ATOMIC_RELAXED);
 	__atomic_store_n(&to->index, op->index, __ATOMIC_RELAXED);
-	to->check = draft->check;
+	__atomic_store_n(&to->check, draft->check, __ATOMIC_RELAXED);
 	atomic_store_explicit(&to->pins, 0, memory_order_relaxed);
 	state = tm_state_make(tm_state_kind(draft->state), generation,
 			      tm_state_codec(draft->state),

@@ -625,6 +625,7 @@ static void count_links(struct recovery *r)
 			continue;
 		d->object = 0;
 		d->index = 0;
+		d->check = tm_content_is_ephemeral(d);
 	}
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
 		uint64_t state = tm_descriptor(store, i)->state;

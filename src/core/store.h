@@ -300,7 +300,9 @@ static inline struct tm_slice *tm_slice(const struct tm_store *store,
 static inline struct tm_pool *tm_pool_at(const struct tm_store *store,
 					 uint32_t slot)
 {
-	return *(struct tm_pool **)tm_table_beside(&store->pool_table, slot);
+	struct tm_pool **at = tm_table_beside(&store->pool_table, slot);
+
+	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }
 
 /* False in a forked child, where nothing of the store may be touched: the
@@ -557,6 +559,12 @@ void tm_content_unlink(struct tm_context *context, uint32_t number);
 /* The place of its bytes, good until unpinned; the caller's page is a link. */
 uint64_t tm_content_pin(struct tm_store *store, uint32_t number);
 void tm_content_unpin(struct tm_store *store, uint32_t number);
+/* Which runs its bytes belong in. */
+static inline bool tm_content_is_ephemeral(const struct tm_descriptor *content)
+{
+	return __atomic_load_n(&content->check, __ATOMIC_RELAXED) & 1;
+}
+
 /* Copies its bytes and switches its place, if that is still @from. */
 bool tm_content_move(struct tm_context *context, uint32_t number,
 		     uint32_t length, uint64_t from, uint64_t to,
