@@ -72,6 +72,14 @@ static struct tm_descriptor *descriptors_of(struct tm_superblock *super)
 					super->descriptors.offset_bytes);
 }
 
+/* Numbers at hand of a processor that the process has left are free. */
+static struct tm_descriptor *live_from(struct tm_descriptor *d)
+{
+	while (!d->state)
+		d++;
+	return d;
+}
+
 /* Where one page is damaged all are looked at closely: the others' explanation
  * must still be there. */
 START_TEST(one_damaged_page_is_one_however_many_ended_with_their_pool)
@@ -85,9 +93,9 @@ START_TEST(one_damaged_page_is_one_however_many_ended_with_their_pool)
 	make_mixed(&t, path, sizeof(path));
 	super = map_arena(path, &size);
 	/* The persistent ones are stored as they are. */
-	d = descriptors_of(super) + 1;
-	while (!d->state || tm_state_codec(d->state))
-		d++;
+	d = live_from(descriptors_of(super) + 1);
+	while (tm_state_codec(d->state))
+		d = live_from(d + 1);
 	d->index ^= 1;
 	munmap(super, size);
 	ck_assert_int_eq(tmem_store_open(&t.config, &t.store), 0);
@@ -113,8 +121,8 @@ static void make_successors(const char *path)
 	struct tm_descriptor *d = descriptors_of(super);
 
 	for (uint32_t i = 1; i <= LOSERS; i++) {
-		struct tm_descriptor *old = &d[i * 100];
-		struct tm_descriptor *new = &d[150000 + i * 100];
+		struct tm_descriptor *old = live_from(&d[i * 100]);
+		struct tm_descriptor *new = live_from(&d[150000 + i * 100]);
 		uint64_t state = new->state;
 
 		new->object = old->object;
