@@ -464,7 +464,8 @@ void tmem_connect_config_init(struct tmem_connect_config *config);
  * -EBUSY: somebody is attached to that client.
  * -EUSERS: the daemon has no room for another.
  * -EPROTONOSUPPORT: the daemon speaks another version.
- * -ETIMEDOUT: it did not answer within timeout_ms.
+ * -ETIMEDOUT: it did not answer within timeout_ms, or went while it was spoken
+ * to and did not come back.
  * -ENOMEM, ...: as the system said.
  */
 int tmem_connect(const struct tmem_connect_config *config,

@@ -48,6 +48,7 @@
 #define BATCH TM_LANE_ENTRIES
 #define BACKOFF_FIRST_MS 1
 #define BACKOFF_LAST_MS 100
+#define CLOSINGS_MAX 3
 /* Flushes that were given up on; more than that, and all is given up. */
 #define KEPT_MAX (1u << 20)
 
@@ -233,22 +234,34 @@ static int try_link(struct connected *c, uint32_t rings, bool is_first,
 	return 0;
 }
 
-/* Nothing is wrong that will not pass. */
-static bool may_pass(int err, bool is_first)
+/* A daemon that was there comes back. So does one that goes while it talks to
+ * us for the first time; but what closes again and again is no daemon. */
+struct trust {
+	bool is_known;
+	unsigned closings;
+};
+
+/* Is @err nothing that will not pass? */
+static bool may_pass(struct trust *trust, int err)
 {
-	return !is_first || err == -EAGAIN;
+	if (trust->is_known)
+		return true;
+	if (err == -EPIPE || err == -ECONNRESET)
+		return ++trust->closings < CLOSINGS_MAX;
+	return trust->closings || err == -EAGAIN;
 }
 
 /* The caller holds link_lock, or nobody else knows @c yet. */
 static int make_link(struct connected *c, uint32_t rings, bool is_first,
 		     uint64_t deadline_ns)
 {
+	struct trust trust = { .is_known = !is_first };
 	int backoff_ms = BACKOFF_FIRST_MS;
 
 	for (;;) {
 		int err = try_link(c, rings, is_first, deadline_ns);
 
-		if (!err || !may_pass(err, is_first))
+		if (!err || !may_pass(&trust, err))
 			return err;
 		if (tm_clock_system_now_ns(NULL) +
 			    (uint64_t)backoff_ms * 1000000 >

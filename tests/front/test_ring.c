@@ -286,6 +286,51 @@ START_TEST(connecting_says_what_is_wrong)
 }
 END_TEST
 
+static struct tmem_client *newcomer;
+
+static void *connect_newcomer(void *opaque)
+{
+	*(int *)opaque = try_connect("newcomer", 1, 0, &newcomer);
+	return NULL;
+}
+
+/* In a daemon's place: hears what visitors have to say, and closes. */
+static void hang_up_on(int listener, int visitors)
+{
+	struct tm_ring_hello hello;
+
+	while (visitors--) {
+		int visitor = accept(listener, NULL, NULL);
+
+		ck_assert_int_ge(visitor, 0);
+		ck_assert_int_gt(recv(visitor, &hello, sizeof(hello), 0), 0);
+		/* Nobody waits there when it closes. */
+		if (!visitors)
+			close(listener);
+		close(visitor);
+	}
+}
+
+/* As if it were killed while it is greeted, and started again. */
+START_TEST(a_daemon_that_goes_at_the_first_word_is_waited_for)
+{
+	pthread_t thread;
+	int listener, result = 1;
+
+	ring_host_kill(daemon_pid);
+	listener = ring_host_listen(host.socket);
+	ck_assert_int_eq(pthread_create(&thread, NULL, connect_newcomer,
+					&result),
+			 0);
+	hang_up_on(listener, _i);
+	start_daemon();
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(result, _i < 3 ? 0 : -ECONNRESET);
+	if (!result)
+		tmem_client_detach(newcomer);
+}
+END_TEST
+
 START_TEST(pages_stay_when_a_client_leaves)
 {
 	int pool = tm_test_pool(client, PERSISTENT);
@@ -725,6 +770,7 @@ static void serve_and_hand_over(int ready, int successor)
 	ring_host_must(tm_ring_server_export(host.server, refuse_record,
 					     NULL) == -EPIPE);
 	tm_ring_server_resume(host.server);
+	ring_host_must(write(ready, "f", 1) == 1);
 	sigwait(&signals, &signal);
 	ring_host_must(!tm_ring_server_export(host.server, send_record,
 					      &successor));
@@ -768,10 +814,11 @@ START_TEST(a_successor_takes_over_under_load)
 	ck_assert_int_eq(try_connect("client", 4, 2000, &client), 0);
 	second = start_successor(pair[1], ready[1]);
 	start_workers(w, 0, &stop);
-	for (int i = 0; i < 2; i++) {
-		usleep(100000);
-		kill(first, SIGUSR1);
-	}
+	usleep(100000);
+	kill(first, SIGUSR1);
+	ck_assert_int_eq((int)read(ready[0], &byte, 1), 1);
+	usleep(100000);
+	kill(first, SIGUSR1);
 	waitpid(first, &status, 0);
 	ck_assert_int_eq(status, 0);
 	ck_assert_int_eq((int)read(ready[0], &byte, 1), 1);
@@ -797,6 +844,9 @@ static Suite *ring_suite(void)
 	tcase_add_test(tcase, what_only_an_owner_may_is_not_supported);
 	tcase_add_test(tcase, a_batch_is_its_calls_in_order);
 	tcase_add_test(tcase, connecting_says_what_is_wrong);
+	tcase_add_loop_test(
+		tcase, a_daemon_that_goes_at_the_first_word_is_waited_for, 1,
+		4);
 	tcase_add_test(tcase, pages_stay_when_a_client_leaves);
 	tcase_add_test(tcase, a_forked_child_must_not_call);
 	tcase_add_test(tcase, threads_do_not_mix_up_their_answers);
