@@ -603,7 +603,7 @@ static void stop_daemon(void)
 static void connect_impatiently(void)
 {
 	tmem_client_detach(client);
-	ck_assert_int_eq(try_connect("client", 2, 100, &client), 0);
+	ck_assert_int_eq(try_connect("client", 2, 500, &client), 0);
 }
 
 START_TEST(a_put_that_timed_out_leaves_nothing)
