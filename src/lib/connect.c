@@ -248,7 +248,9 @@ static bool may_pass(struct trust *trust, int err)
 		return true;
 	if (err == -EPIPE || err == -ECONNRESET)
 		return ++trust->closings < CLOSINGS_MAX;
-	return trust->closings || err == -EAGAIN;
+	if (err == -ENOENT || err == -ECONNREFUSED)
+		return trust->closings;
+	return err == -EAGAIN;
 }
 
 /* The caller holds link_lock, or nobody else knows @c yet. */
