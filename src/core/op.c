@@ -708,7 +708,7 @@ static int get_done(struct page_op *op, int err)
 	return TMEM_GET_HIT;
 }
 
-/* Private ephemeral: drop, then copy. The last pin is this one's. */
+/* Private ephemeral: drop, then copy: its release waits for the pin. */
 static int get_exclusive(struct page_op *op, void *page)
 {
 	struct tm_slice *slice;
