@@ -20,7 +20,8 @@
  *
  * A kernel may put both on one processor, and leave them there for a while.
  * What the other counts from there can only come when this one lets it run: so
- * each says where it runs, and who reads its own processor yields at once.
+ * each says where it runs, and who reads its own processor yields at once. (A
+ * ring's thread also goes elsewhere: ring_thread.c.)
  *
  * The bound: a wait burns at most TM_SPIN_NS, or TM_SPIN_LONG_NS in these two
  * cases; nothing where the process has a single core.

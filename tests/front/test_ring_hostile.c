@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include <dirent.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include "harness.h"
@@ -583,6 +584,38 @@ START_TEST(a_sleeper_that_is_moved_away_still_ends)
 }
 END_TEST
 
+/* Of a request of @peer, which says that it runs on @processor: where it was
+ * answered. Processors as a line has them. */
+static uint32_t answer_from(struct raw_peer *peer, uint32_t processor)
+{
+	const struct tm_ring_op op = raw_op(TM_RING_FLUSH_PAGE, good_pool, 9, 0);
+	struct tm_ring_head *head = raw_head(peer);
+	uint64_t end_ns = tm_clock_system_now_ns(NULL) + UINT64_C(20000000000);
+
+	atomic_store(&head->submitted.processor, processor);
+	raw_submit(peer, &op, 0);
+	while (atomic_load(&head->completed.count) != peer->submitted)
+		ck_assert_uint_lt(tm_clock_system_now_ns(NULL), end_ns);
+	return atomic_load(&head->completed.processor);
+}
+
+/* Say what it may: this one always says that it runs where it was answered. */
+START_TEST(a_ring_leaves_the_processor_that_it_shares_with_its_peer)
+{
+	uint32_t at = answer_from(&good, 0);
+	int moves = 0;
+
+	for (int i = 0; i < 3000; i++) {
+		uint32_t before = at;
+
+		at = answer_from(&good, at);
+		moves += at != before;
+	}
+	/* After 16 requests, and after twice as many each time. */
+	ck_assert_int_ge(moves, 5);
+}
+END_TEST
+
 START_TEST(a_dropped_peer_is_told)
 {
 	attach_bad();
@@ -676,6 +709,16 @@ START_TEST(a_peer_that_is_killed_is_let_go_of)
 }
 END_TEST
 
+static bool has_two_processors(void)
+{
+	cpu_set_t cpus;
+
+	if (!sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_COUNT(&cpus) > 1)
+		return true;
+	puts("one processor: no ring can leave it");
+	return false;
+}
+
 static Suite *ring_suite(void)
 {
 	Suite *suite = suite_create("ring_hostile");
@@ -715,6 +758,14 @@ static Suite *ring_suite(void)
 	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, a_sleeper_that_is_moved_away_still_ends);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("company");
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	if (has_two_processors())
+		tcase_add_test(
+			tcase,
+			a_ring_leaves_the_processor_that_it_shares_with_its_peer);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("limits");
 	tcase_add_test(tcase, limits_hold);

@@ -39,6 +39,13 @@ enum tm_channel_pool_kind {
 	TM_CHANNEL_POOL_OTHER,
 };
 
+/* How long a ring's thread has shared its processor with the peer, in requests. */
+struct tm_company {
+	uint32_t together;	/* in a row */
+	uint32_t apart;		/* since they were together */
+	uint32_t leave_after;	/* so many together */
+};
+
 /* One ring; its thread's alone, but for what is in shared memory. */
 struct tm_ring {
 	struct tm_channel *channel;
@@ -47,6 +54,7 @@ struct tm_ring {
 	struct tm_ring_completion *completions;
 	uint32_t done;		/* completed, as we know it */
 	struct tm_patience patience;
+	struct tm_company company;
 	pthread_t thread;
 	bool has_thread;
 } __attribute__((aligned(64)));

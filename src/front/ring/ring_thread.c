@@ -15,9 +15,18 @@
  * while the request before it is carried out, or at least looked up; those that
  * a get will write, while it decompresses. Where a page is said to be is not
  * believed for that, only kept within the peer's memory.
+ *
+ * A kernel that saves processors may put both sides on one, and leave them there
+ * for seconds. Then each request costs two switches, as much as two more
+ * requests. So a thread that has served some in a row from its own processor
+ * forbids itself that one for a moment, which moves it to another. If they are
+ * together again at once, that one was no better: it stays twice as long.
+ * Where a peer runs is its own word; the bound for one that lies is one move in
+ * TOGETHER_MOST requests.
  */
 #include <config.h>
 
+#include <sched.h>
 #include <string.h>
 
 #include "channel.h"
@@ -82,6 +91,54 @@ static void serve_some(struct tm_ring *ring, uint32_t count)
 	}
 }
 
+/* --- where it runs ---------------------------------------------------------- */
+
+#define TOGETHER_LEAST 16u
+#define TOGETHER_MOST 4096u
+#define APART_ENOUGH 1024u	/* and what was before is forgotten */
+
+static void leave_processor(void)
+{
+	int own = sched_getcpu();
+	cpu_set_t all, others;
+
+	/* Fails where there are more processors than a set has bits. */
+	if (own < 0 || sched_getaffinity(0, sizeof(all), &all))
+		return;
+	others = all;
+	CPU_CLR(own, &others);
+	if (!CPU_COUNT(&others))
+		return;
+	sched_setaffinity(0, sizeof(others), &others);
+	sched_setaffinity(0, sizeof(all), &all);
+}
+
+/* At each round of requests. */
+static void look_where_it_runs(struct tm_ring *ring)
+{
+	struct tm_company *company = &ring->company;
+
+	if (atomic_load_explicit(&ring->head->submitted.processor,
+				 memory_order_relaxed) !=
+	    tm_doorbell_processor()) {
+		company->together = 0;
+		if (company->apart < APART_ENOUGH)
+			company->apart++;
+		else
+			company->leave_after = TOGETHER_LEAST;
+		return;
+	}
+	company->apart = 0;
+	if (++company->together < company->leave_after)
+		return;
+	company->together = 0;
+	if (company->leave_after < TOGETHER_MOST)
+		company->leave_after *= 2;
+	leave_processor();
+}
+
+/* --- the thread ------------------------------------------------------------- */
+
 static void wait_for_more(struct tm_ring *ring)
 {
 	struct tm_ring_line *theirs = &ring->head->submitted;
@@ -102,6 +159,7 @@ void *tm_ring_serve(void *opaque)
 	struct tm_ring_server *server = channel->server;
 
 	tm_patience_init(&ring->patience);
+	ring->company.leave_after = TOGETHER_LEAST;
 	while (!atomic_load_explicit(&channel->stop, memory_order_relaxed)) {
 		uint32_t waiting =
 			atomic_load_explicit(&ring->head->submitted.count,
@@ -113,10 +171,12 @@ void *tm_ring_serve(void *opaque)
 					 "a ring's counter cannot be");
 			break;
 		}
-		if (waiting)
-			serve_some(ring, waiting);
-		else
+		if (!waiting) {
 			wait_for_more(ring);
+			continue;
+		}
+		look_where_it_runs(ring);
+		serve_some(ring, waiting);
 	}
 	if (atomic_fetch_sub(&channel->threads, 1) == 1)
 		tm_ring_server_wake(server);
