@@ -102,10 +102,19 @@ static inline void tm_spin_pause(void)
 #endif
 }
 
-/* As a line has it. */
+/* As a line has it; 0: not known. */
 static inline uint32_t tm_doorbell_processor(void)
 {
 	return (uint32_t)(sched_getcpu() + 1);
+}
+
+/* Is this where the writer of @theirs ran when it last counted? */
+static inline bool tm_doorbell_is_shared(struct tm_ring_line *theirs)
+{
+	uint32_t processor = atomic_load_explicit(&theirs->processor,
+						  memory_order_relaxed);
+
+	return processor && processor == tm_doorbell_processor();
 }
 
 /* @theirs: the line of who counts. True: its count is no longer @seen. */
@@ -124,9 +133,7 @@ static inline bool tm_doorbell_spin(struct tm_ring_line *theirs, uint32_t seen,
 	end_ns = patience->is_long ? now_ns + TM_SPIN_LONG_NS : polite_ns;
 	patience->is_long = false;
 	do {
-		bool shares = atomic_load_explicit(&theirs->processor,
-						   memory_order_relaxed) ==
-			      tm_doorbell_processor();
+		bool shares = tm_doorbell_is_shared(theirs);
 		int looks = shares ? 1 : 16;
 
 		while (looks--) {

@@ -118,9 +118,7 @@ static void look_where_it_runs(struct tm_ring *ring)
 {
 	struct tm_company *company = &ring->company;
 
-	if (atomic_load_explicit(&ring->head->submitted.processor,
-				 memory_order_relaxed) !=
-	    tm_doorbell_processor()) {
+	if (!tm_doorbell_is_shared(&ring->head->submitted)) {
 		company->together = 0;
 		if (company->apart < APART_ENOUGH)
 			company->apart++;
