@@ -178,7 +178,8 @@ static inline void tm_doorbell_ring(struct tm_ring_line *mine, uint32_t count,
 }
 
 /* Sleeps until somebody wakes it or time is up, if the count of @theirs is still
- * @seen: the caller looks again. @mine: its own line. */
+ * @seen: the caller looks again, soon, for who is woken too late to sleep is
+ * not woken again (see below). @mine: its own line. */
 static inline void tm_doorbell_sleep(struct tm_ring_line *theirs, uint32_t seen,
 				     struct tm_ring_line *mine,
 				     uint64_t timeout_ns)
@@ -212,24 +213,29 @@ struct tm_futex_waiter {
 /*
  * The same for who must come back when *stop becomes non-zero (and is woken
  * with FUTEX_WAKE_PRIVATE), whatever the peer does. It could move a sleeper
- * on its own word to another one, for ever; so this one sleeps on two. A
- * kernel that cannot do that (before 5.16) looks once a second.
+ * on its own word to another one, for ever; so this one sleeps on several.
+ * One is its own flag: a peer that was held up between looking at it and taking
+ * it may do so only when this side sleeps again, and wake it before it does;
+ * the next count would find no flag. A kernel that cannot do that (before 5.16)
+ * looks once a second.
  */
 static inline void tm_doorbell_sleep_until(struct tm_ring_line *theirs,
 					   uint32_t seen,
 					   struct tm_ring_line *mine,
 					   _Atomic uint32_t *stop)
 {
-	const struct tm_futex_waiter waiters[2] = {
+	const struct tm_futex_waiter waiters[3] = {
 		{ .value = seen, .address = (uintptr_t)&theirs->count,
 		  .flags = TM_FUTEX_32 },
 		{ .value = 0, .address = (uintptr_t)stop,
 		  .flags = TM_FUTEX_32 | TM_FUTEX_PRIVATE },
+		{ .value = 1, .address = (uintptr_t)&mine->sleeps,
+		  .flags = TM_FUTEX_32 },
 	};
 
 	atomic_store(&mine->sleeps, 1);
 	if (atomic_load(&theirs->count) == seen && !atomic_load(stop) &&
-	    syscall(SYS_futex_waitv, waiters, 2, 0, NULL, CLOCK_MONOTONIC) <
+	    syscall(SYS_futex_waitv, waiters, 3, 0, NULL, CLOCK_MONOTONIC) <
 		    0 &&
 	    (errno == ENOSYS || errno == EPERM))
 		tm_doorbell_sleep(theirs, seen, mine, UINT64_C(1000000000));

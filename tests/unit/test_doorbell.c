@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include <pthread.h>
+#include <stdarg.h>
 
 #include "doorbell.h"
 #include "harness.h"
@@ -164,6 +165,67 @@ START_TEST(who_shares_a_processor_lets_the_other_run)
 }
 END_TEST
 
+/* Takes its flag from who is about to sleep, and wakes it, too early: as one
+ * does that saw the flag of the sleep before and was held up since. */
+static struct {
+	struct tm_ring_line *sleeper;
+	_Atomic uint32_t *word;
+} late;
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+long __wrap_syscall(long number, ...)
+{
+	long a[6];
+	va_list list;
+
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	if (late.sleeper && number == SYS_futex_waitv &&
+	    atomic_exchange(&late.sleeper->sleeps, 0))
+		__real_syscall(SYS_futex, late.word, FUTEX_WAKE, 1, NULL, NULL,
+			       0);
+	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+struct alarm {
+	_Atomic uint32_t stop;
+	_Atomic bool is_over;
+};
+
+static void *stop_late(void *opaque)
+{
+	struct alarm *alarm = opaque;
+
+	for (int i = 0; i < 500 && !atomic_load(&alarm->is_over); i++)
+		usleep(10000);
+	tm_doorbell_stop(&alarm->stop);
+	return NULL;
+}
+
+/* Or, where a kernel cannot wait for several words, a second. */
+START_TEST(who_was_woken_too_early_does_not_sleep)
+{
+	struct alarm alarm = { .stop = 0 };
+	struct pair pair;
+	pthread_t thread;
+
+	begin(&pair, 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, stop_late, &alarm), 0);
+	late.sleeper = &pair.ping.line;
+	late.word = &pair.pong.line.count;
+	tm_doorbell_sleep_until(&pair.pong.line, 0, &pair.ping.line,
+				&alarm.stop);
+	late.sleeper = NULL;
+	ck_assert_uint_eq(atomic_load(&alarm.stop), 0);
+	atomic_store(&alarm.is_over, true);
+	pthread_join(thread, NULL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("doorbell");
@@ -175,6 +237,7 @@ int main(void)
 	tcase_add_loop_test(tc, so_does_the_spin_of_who_has_woken_the_other, 0,
 			    20);
 	tcase_add_test(tc, who_shares_a_processor_lets_the_other_run);
+	tcase_add_test(tc, who_was_woken_too_early_does_not_sleep);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
 }
