@@ -344,38 +344,42 @@ int tm_disk_discard(struct tm_disk *disk, uint64_t offset, uint64_t bytes)
 			err = disk->ops->discard(disk, first, end);
 		leave(disk);
 	}
-	return answer(disk, err);
+	return err == -EOPNOTSUPP ? err : answer(disk, err);
 }
 
-static int zero_part(struct tm_disk *disk, uint64_t offset, uint64_t end)
+/* A block at a time, or what is to be zeros of it. */
+static int write_zeros(struct tm_disk *disk, uint64_t offset, uint64_t end)
 {
 	static const uint8_t zeros[TM_BLOCK_SIZE];
+	int err = 0;
 
-	return end > offset ? each_piece(disk, disk->ops->write,
-					 (uint8_t *)zeros, offset, end - offset)
-			    : 0;
+	while (offset < end && !err) {
+		uint64_t bytes = TM_BLOCK_SIZE - offset % TM_BLOCK_SIZE;
+
+		if (bytes > end - offset)
+			bytes = end - offset;
+		err = each_piece(disk, disk->ops->write, (uint8_t *)zeros,
+				 offset, bytes);
+		offset += bytes;
+	}
+	return tm_disk_error(err);
 }
 
 static int zero(struct tm_disk *disk, uint64_t offset, uint64_t bytes)
 {
-	uint64_t first, end;
+	uint64_t end = offset + bytes, first_block, end_block;
 	int err;
 
-	whole_blocks(disk, offset, bytes, &first, &end);
-	if (first == end) {
-		/* Parts of one block, or of two neighbours. */
-		uint64_t middle = first * TM_BLOCK_SIZE;
-
-		if (middle > offset + bytes)
-			middle = offset + bytes;
-		err = zero_part(disk, offset, middle);
-		return err ? err : zero_part(disk, middle, offset + bytes);
-	}
-	err = zero_part(disk, offset, first * TM_BLOCK_SIZE);
+	whole_blocks(disk, offset, bytes, &first_block, &end_block);
+	if (first_block == end_block)
+		return write_zeros(disk, offset, end);
+	err = disk->ops->discard(disk, first_block, end_block);
+	if (err == -EOPNOTSUPP && bytes <= TM_DISK_ZEROS_MAX_BYTES)
+		return write_zeros(disk, offset, end);
 	if (!err)
-		err = disk->ops->discard(disk, first, end);
+		err = write_zeros(disk, offset, first_block * TM_BLOCK_SIZE);
 	if (!err)
-		err = zero_part(disk, end * TM_BLOCK_SIZE, offset + bytes);
+		err = write_zeros(disk, end_block * TM_BLOCK_SIZE, end);
 	return err;
 }
 
@@ -391,7 +395,7 @@ int tm_disk_write_zeroes(struct tm_disk *disk, uint64_t offset, uint64_t bytes)
 		leave(disk);
 	}
 	tm_disk_count(&disk->writes, 1);
-	return answer(disk, err);
+	return err == -EOPNOTSUPP ? err : answer(disk, err);
 }
 
 int tm_disk_flush(struct tm_disk *disk)

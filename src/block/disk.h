@@ -115,10 +115,17 @@ int tm_disk_write(struct tm_disk *disk, const void *buffer, uint64_t offset,
 
 /* Blocks that lie within it whole read as zeros and take no memory; of a cache
  * disk, the image's blocks are punched out. Parts of blocks stay as they are.
- * Return: 0, -EINVAL, -EROFS, -ETIMEDOUT, -EIO. */
+ * Return: 0, -EINVAL, -EROFS, -ETIMEDOUT, -EIO, -EOPNOTSUPP (holes cannot be
+ * punched in the image; all of it is as it was). */
 int tm_disk_discard(struct tm_disk *disk, uint64_t offset, uint64_t bytes);
 
-/* All of it reads as zeros, parts of blocks as well. Return: as a write. */
+/* Where holes cannot be punched, more zeros than these are not written in one
+ * request: whoever waits for its end would wait for seconds. */
+#define TM_DISK_ZEROS_MAX_BYTES (UINT64_C(4) << 20)
+
+/* All of it reads as zeros, parts of blocks as well. Return: as a write, or
+ * -EOPNOTSUPP: it would have to be written, is more than that, and is as it
+ * was. */
 int tm_disk_write_zeroes(struct tm_disk *disk, uint64_t offset,
 			 uint64_t bytes);
 

@@ -539,23 +539,8 @@ static int cache_write(struct tm_disk *disk, struct tm_piece *piece)
 	return err;
 }
 
-static int write_zeros(int fd, uint64_t offset, uint64_t bytes)
-{
-	static const uint8_t zeros[TM_PIECE_BLOCKS * TM_BLOCK_SIZE];
-	int err = 0;
-
-	while (bytes && !err) {
-		uint64_t here = bytes < sizeof(zeros) ? bytes : sizeof(zeros);
-
-		err = write_image(fd, zeros, here, offset);
-		offset += here;
-		bytes -= here;
-	}
-	return err;
-}
-
-static int zero_image(const struct tm_cache *cache, uint64_t first,
-		      uint64_t end)
+static int punch_image(const struct tm_cache *cache, uint64_t first,
+		       uint64_t end)
 {
 	uint64_t offset = first * TM_BLOCK_SIZE;
 	uint64_t bytes = end * TM_BLOCK_SIZE;
@@ -567,9 +552,7 @@ static int zero_image(const struct tm_cache *cache, uint64_t first,
 			 (off_t)offset, (off_t)bytes)) {
 		if (errno == EINTR)
 			continue;
-		if (errno == EOPNOTSUPP || errno == ENODEV)
-			return write_zeros(cache->fd, offset, bytes);
-		return -errno;
+		return errno == ENODEV ? -EOPNOTSUPP : -errno;
 	}
 	return 0;
 }
@@ -586,7 +569,7 @@ static int cache_discard(struct tm_disk *disk, uint64_t first, uint64_t end)
 		if (next > end)
 			next = end;
 		tm_range_acquire(&disk->ranges, &range, first, next);
-		err = zero_image(cache, first, next);
+		err = punch_image(cache, first, next);
 		invalidate(cache, first, next);
 		tm_range_release(&disk->ranges, &range);
 		if (!err)

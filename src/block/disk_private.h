@@ -46,7 +46,8 @@ struct tm_piece {
 
 /*
  * Functions answer 0 or what the functions of disk.h do; [first, end) are
- * whole blocks. NULL where a kind has nothing to do.
+ * whole blocks. NULL where a kind has nothing to do. A discard that answers
+ * -EOPNOTSUPP has changed nothing.
  */
 struct tm_disk_ops {
 	int (*read)(struct tm_disk *disk, struct tm_piece *piece);

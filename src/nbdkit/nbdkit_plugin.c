@@ -235,18 +235,25 @@ static int flush(void *handle, uint32_t flags)
 	return answer("flush", 0, 0, tm_disk_flush(disk_of(handle)));
 }
 
+/* A client asks for it only to save room. */
 static int trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
+	int err = tm_disk_discard(disk_of(handle), offset, count);
+
 	(void)flags;
-	return answer("trim", offset, count,
-		      tm_disk_discard(disk_of(handle), offset, count));
+	return err == -EOPNOTSUPP ? 0 : answer("trim", offset, count, err);
 }
 
+/* nbdkit writes what is not supported. */
 static int zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
 {
+	int err = tm_disk_write_zeroes(disk_of(handle), offset, count);
+
 	(void)flags;
-	return answer("zero", offset, count,
-		      tm_disk_write_zeroes(disk_of(handle), offset, count));
+	if (err != -EOPNOTSUPP)
+		return answer("zero", offset, count, err);
+	nbdkit_set_error(EOPNOTSUPP);
+	return -1;
 }
 
 static int cache(void *handle, uint32_t count, uint64_t offset, uint32_t flags)

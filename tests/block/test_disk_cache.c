@@ -5,10 +5,12 @@
  * The image's reads are wrapped (the linker's --wrap of preadv), to count them
  * from outside, and to have a write overtake a fill: between the image's read
  * and the put, in the same thread, which holds nothing there. So are its
- * writes, for a read that begins in the middle of one.
+ * writes, for a read that begins in the middle of one, and fallocate(), which
+ * answers what it does on a file system without holes.
  */
 #include <config.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <sys/uio.h>
 
@@ -25,6 +27,7 @@ static struct {
 	void (*_Atomic meanwhile)(struct disk_rig *rig);
 	/* Before the image is written. */
 	void (*_Atomic before_write)(struct disk_rig *rig);
+	bool has_no_holes;
 	struct disk_rig *rig;
 } hook;
 
@@ -55,6 +58,17 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t bytes, off_t offset)
 	if (before)
 		before(hook.rig);
 	return __real_pwrite(fd, from, bytes, offset);
+}
+
+int __real_fallocate(int fd, int mode, off_t offset, off_t bytes);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t bytes);
+
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+	if (!hook.has_no_holes)
+		return __real_fallocate(fd, mode, offset, bytes);
+	errno = EOPNOTSUPP;
+	return -1;
 }
 
 static void put_image(const char *path, uint32_t generation)
@@ -267,6 +281,38 @@ START_TEST(discarded_blocks_leave_image_and_pool)
 	ck_assert_int_eq(before.st_blocks - after.st_blocks, 19 * 8);
 	ck_assert_int_eq(tm_disk_write_zeroes(rig.disk, 40 * 4096, 4096), 0);
 	ck_assert_int_eq(rig_read(&rig, 40, 0), 0);
+	end(&rig, path);
+}
+END_TEST
+
+/* An image of 8 MiB, so that one request can be for more than is written. */
+START_TEST(without_holes_few_zeros_are_written_and_nothing_discarded)
+{
+	const uint64_t most = TM_DISK_ZEROS_MAX_BYTES;
+	char path[RIG_PATH];
+	struct disk_rig rig;
+
+	begin(&rig, path);
+	tm_disk_close(rig.disk);
+	ck_assert_int_eq(truncate(path, 8 << 20), 0);
+	rig_must_open(&rig);
+	hook.has_no_holes = true;
+	read_all_of(&rig, 1);
+	ck_assert_int_eq(tm_disk_discard(rig.disk, 0, 20 * 4096), -EOPNOTSUPP);
+	ck_assert_int_eq(tm_disk_write_zeroes(rig.disk, 100, most + 1),
+			 -EOPNOTSUPP);
+	read_all_of(&rig, 1);
+	ck_assert_int_eq(tm_disk_write_zeroes(rig.disk, 10 * 4096, 20 * 4096),
+			 0);
+	for (uint64_t b = 0; b < 60; b++)
+		ck_assert_int_eq(rig_read(&rig, b, b >= 10 && b < 30 ? 0 : 1),
+				 0);
+	ck_assert_int_eq(tm_disk_write_zeroes(rig.disk, 4096 + 700, most), 0);
+	ck_assert_int_eq(rig_read(&rig, 0, 1), 0);
+	for (uint64_t b = 2; b < BLOCKS; b++)
+		ck_assert_int_eq(rig_read(&rig, b, 0), 0);
+	ck_assert_uint_eq(rig_info(&rig).errors, 0);
+	ck_assert_uint_eq(rig_info(&rig).blocks_discarded, 0);
 	end(&rig, path);
 }
 END_TEST
@@ -542,6 +588,8 @@ int main(void)
 	tcase_add_loop_test(tc, a_fill_that_raced_a_write_is_not_put, 0, 2);
 	tcase_add_test(tc, a_read_within_a_write_fills_nothing);
 	tcase_add_test(tc, discarded_blocks_leave_image_and_pool);
+	tcase_add_test(
+		tc, without_holes_few_zeros_are_written_and_nothing_discarded);
 	tcase_add_test(tc, prefetched_blocks_are_hits);
 	tcase_add_test(tc, without_memory_the_image_answers);
 	tcase_add_test(tc, an_unchanged_image_finds_its_pages_again);
