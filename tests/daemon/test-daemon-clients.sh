@@ -36,6 +36,13 @@ of()
 		complain "client $1: not so: $2: $(cat out)"
 }
 
+# memory_is MEBIBYTES: the store's limit.
+memory_is()
+{
+	expect 0 stats --json
+	grep -q "\"memory_bytes\": *$(($1 << 20))," out || complain "the limit is not $1 MiB: $(cat out)"
+}
+
 # attach SOCKET NAME: somebody is that client, until `leave`. Status 1: refused.
 attach()
 {
@@ -182,8 +189,7 @@ sed -i 's/^weight = 10/weight = 11/; s/^memory = 128M/memory = 64M/' tmem.conf
 printf '[client late]\nsocket = %s/late.sock\n' "$scratch" >>tmem.conf
 reloads 'msg="reloaded"'
 of web '$c->{weight} == 11'
-expect 0 stats --json
-grep -q '"memory_bytes": *67108864' out || complain "the limit was not reloaded: $(cat out)"
+memory_is 64
 attach "$scratch/late.sock" "" || complain "a client that came late: $(cat client.err)"
 leave
 
@@ -199,8 +205,7 @@ for conf in tmem.conf small.conf; do
 		of web '$c->{reservation_bytes} == 96 << 20 && $c->{cap_bytes} == 96 << 20'
 done
 of web '$c->{reservation_bytes} == 2 << 20 && $c->{cap_bytes} == 6 << 20'
-expect 0 stats --json
-grep -q '"memory_bytes": *67108864' out || complain "the limit is not small again: $(cat out)"
+memory_is 64
 
 # Another daemon on the same arena: clients, limits, and the time they stay.
 attach "$TMEM_SOCKET" guest || complain "guest: $(cat client.err)"
@@ -214,6 +219,16 @@ of web '$c->{reservation_bytes} == 2 << 20'
 expect 0 set guest --reservation 0
 reloads 'msg="reloaded"'
 of web '$c->{reservation_bytes} == 30 << 20'
+expect 0 set guest --reservation 20M
+sed -i 's/^memory = 64M/memory = 48M/' tmem.conf
+reloads 'reloaded, but for what was refused'
+logged 'the memory limit stays'
+memory_is 64
+expect 0 set guest --reservation 0
+reloads 'msg="reloaded"'
+memory_is 48
+sed -i 's/^memory = 48M/memory = 64M/' tmem.conf
+reloads 'msg="reloaded"'
 
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null

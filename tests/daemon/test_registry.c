@@ -193,6 +193,45 @@ START_TEST(a_reload_moves_a_reservation_from_one_to_another)
 }
 END_TEST
 
+/* Somebody from before, whom the store knows by a page. */
+static void leave_behind(const char *name, uint64_t reservation_bytes)
+{
+	static const uint8_t page[TMEM_PAGE_SIZE] = { 1, 2 };
+	const struct tmem_oid oid = { { 1 } };
+	struct tmem_client_config config;
+	struct tmem_client *client;
+	int pool;
+
+	tmem_client_config_init(&config);
+	config.name = name;
+	config.reservation_bytes = reservation_bytes;
+	ck_assert_int_eq(tmem_client_attach(control.host.store, &config,
+					    &client),
+			 0);
+	pool = tmem_pool_create(client, TMEM_POOL_PERSISTENT, NULL);
+	ck_assert_int_eq(tmem_put(client, pool, &oid, 0, page, 0),
+			 TMEM_PUT_STORED);
+	tmem_client_detach(client);
+}
+
+START_TEST(limits_refused_as_a_store_is_taken_up_are_tried_again)
+{
+	const struct tm_daemon_config *config =
+		config_of("[client web]\nreservation = 8M\n");
+	const struct tm_member *web;
+
+	leave_behind("guest", 10 * MIB);
+	leave_behind("web", 2 * MIB);
+	open_registry(config);
+	ck_assert_int_eq(tm_registry_take_up(registry), 0);
+	web = attach("web");
+	ck_assert_uint_eq(info_of(web).reservation_bytes, 2 * MIB);
+	json_decref(ask("POST", "/clients/guest/set", "{\"reservation\": 0}"));
+	reload(config);
+	ck_assert_uint_eq(info_of(web).reservation_bytes, 8 * MIB);
+}
+END_TEST
+
 START_TEST(a_reload_leaves_a_disk_what_it_was_described_with)
 {
 	const struct tm_daemon_config *before =
@@ -330,6 +369,8 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_set_undoes_nothing_of_a_reload);
 	tcase_add_test(tc, a_reload_moves_a_reservation_from_one_to_another);
+	tcase_add_test(tc,
+		       limits_refused_as_a_store_is_taken_up_are_tried_again);
 	tcase_add_test(tc, a_reload_leaves_a_disk_what_it_was_described_with);
 	tcase_add_test(tc, who_is_restored_during_a_reload_has_what_it_says);
 	tcase_add_test(tc, a_peer_is_shown_whole_or_not_at_all);
