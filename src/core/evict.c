@@ -132,8 +132,7 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 	if (store->compaction_debt && tm_compact(context, MOVE_BATCH))
 		return true;
 	if (tm_evict_round(context, client)) {
-		atomic_store_explicit(&store->is_short, true,
-				      memory_order_relaxed);
+		atomic_store(&store->is_short, true);
 		tm_worker_wake(store);
 		return true;
 	}

@@ -443,8 +443,7 @@ void tm_place_free(struct tm_context *context, uint64_t place)
 	frees = atomic_load_explicit(&context->frees, memory_order_relaxed) + 1;
 	atomic_store_explicit(&context->frees, frees, memory_order_relaxed);
 	if (frees % TM_COMPACTION_FREES == 0) {
-		atomic_store_explicit(&store->compaction_due, true,
-				      memory_order_relaxed);
+		atomic_store(&store->compaction_due, true);
 		tm_worker_wake(store);
 	}
 	context->wants_compaction = debt > 0;

@@ -39,10 +39,11 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value)
 		       NULL, 0);
 }
 
+/* What it is to find was stored before, in the one order of all: either it is
+ * seen asleep here, or it sees that. */
 void tm_worker_wake(struct tm_store *store)
 {
-	if (atomic_load_explicit(&store->worker_wake, memory_order_relaxed) ==
-		    ASLEEP &&
+	if (atomic_load(&store->worker_wake) == ASLEEP &&
 	    atomic_exchange(&store->worker_wake, AWAKE) == ASLEEP)
 		futex(&store->worker_wake, FUTEX_WAKE, INT_MAX);
 }
