@@ -23,6 +23,10 @@
  * each says where it runs, and who reads its own processor yields at once. (A
  * ring's thread also goes elsewhere: ring_thread.c.)
  *
+ * Who yields may be given nothing for as long as others run a slice, each time.
+ * So a yield that took long ends the spin, and the next waits sleep at once:
+ * a sleeper's turn comes sooner.
+ *
  * The bound: a wait burns at most TM_SPIN_NS, or TM_SPIN_LONG_NS in these two
  * cases; nothing where the process has a single core.
  *
@@ -50,6 +54,8 @@
 #define TM_SPIN_LONG_NS UINT64_C(150000)
 /* What comes so soon after a spin in vain was held up by it. */
 #define TM_SPIN_SHORT_NS UINT64_C(120000)
+/* A yield that takes so long was to somebody who has other work. */
+#define TM_YIELD_LONG_NS UINT64_C(500000)
 #define TM_SPIN_MISSES 2
 #define TM_SPIN_SKIP_FIRST 4
 #define TM_SPIN_SKIP_LAST 2048
@@ -76,6 +82,14 @@ static inline void tm_patience_init(struct tm_patience *patience)
 		patience->may_spin = CPU_COUNT(&cpus) > 1;
 }
 
+/* The next waits sleep at once. */
+static inline void tm_patience_rest(struct tm_patience *patience)
+{
+	patience->skip = patience->next_skip;
+	if (patience->next_skip < TM_SPIN_SKIP_LAST)
+		patience->next_skip *= 2;
+}
+
 /* After a sleep, when what was waited for has come. */
 static inline void tm_patience_learn(struct tm_patience *patience)
 {
@@ -87,10 +101,8 @@ static inline void tm_patience_learn(struct tm_patience *patience)
 		return;
 	if (++patience->misses < TM_SPIN_MISSES)
 		return;
-	patience->skip = patience->next_skip;
+	tm_patience_rest(patience);
 	patience->is_long = true;
-	if (patience->next_skip < TM_SPIN_SKIP_LAST)
-		patience->next_skip *= 2;
 }
 
 static inline void tm_spin_pause(void)
@@ -135,6 +147,7 @@ static inline bool tm_doorbell_spin(struct tm_ring_line *theirs, uint32_t seen,
 	do {
 		bool shares = tm_doorbell_is_shared(theirs);
 		int looks = shares ? 1 : 16;
+		uint64_t before_ns;
 
 		while (looks--) {
 			if (atomic_load_explicit(&theirs->count,
@@ -148,8 +161,15 @@ static inline bool tm_doorbell_spin(struct tm_ring_line *theirs, uint32_t seen,
 		}
 		now_ns = tm_clock_system_now_ns(NULL);
 		/* Who was woken may have been given this processor. */
-		if (shares || (int64_t)(now_ns - polite_ns) > 0)
-			sched_yield();
+		if (!shares && (int64_t)(now_ns - polite_ns) <= 0)
+			continue;
+		before_ns = now_ns;
+		sched_yield();
+		now_ns = tm_clock_system_now_ns(NULL);
+		if (now_ns - before_ns > TM_YIELD_LONG_NS) {
+			tm_patience_rest(patience);
+			break;
+		}
 	} while ((int64_t)(end_ns - now_ns) > 0);
 	patience->end_ns = now_ns;
 	return false;
