@@ -172,7 +172,8 @@ static inline bool tm_doorbell_spin(struct tm_ring_line *theirs, uint32_t seen,
 		}
 	} while ((int64_t)(end_ns - now_ns) > 0);
 	patience->end_ns = now_ns;
-	return false;
+	return atomic_load_explicit(&theirs->count, memory_order_acquire) !=
+	       seen;
 }
 
 /* Advances the count of the line @mine, and wakes who said in @theirs that it

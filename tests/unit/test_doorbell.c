@@ -20,7 +20,7 @@
 struct side {
 	struct tm_ring_line line;
 	struct tm_patience patience;
-	uint32_t slept;		/* waits that spinning did not end */
+	bool forgets;		/* begins each wait as if it were the first */
 };
 
 struct pair {
@@ -31,9 +31,13 @@ struct pair {
 /* @side waits until @other has counted past @seen. */
 static void wait_past(struct side *side, struct side *other, uint32_t seen)
 {
+	if (side->forgets)
+		side->patience = (struct tm_patience){
+			.may_spin = true,
+			.next_skip = TM_SPIN_SKIP_FIRST,
+		};
 	if (tm_doorbell_spin(&other->line, seen, &side->patience))
 		return;
-	side->slept++;
 	atomic_store(&side->line.wake_at, seen + 1);
 	while (atomic_load(&other->line.count) == seen)
 		tm_doorbell_sleep(&other->line, seen, &side->line, NAP_NS);
@@ -140,11 +144,21 @@ START_TEST(so_does_the_spin_of_who_has_woken_the_other)
 }
 END_TEST
 
-/* Spinning, each would keep the other from coming, and sleep in the end. The best
+static uint64_t burnt_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) +
+	       (uint64_t)now.tv_nsec;
+}
+
+/* Spinning, each would keep the other from coming, for a spin a wait. The best
  * of some rounds: something else may run there too. */
 START_TEST(who_shares_a_processor_lets_the_other_run)
 {
-	uint32_t slept = UINT32_MAX;
+	const uint64_t most_ns = 2 * TURNS * TM_SPIN_NS / 2;
+	uint64_t best_ns = UINT64_MAX;
 	struct pair pair;
 	cpu_set_t one;
 
@@ -154,14 +168,17 @@ START_TEST(who_shares_a_processor_lets_the_other_run)
 	CPU_ZERO(&one);
 	CPU_SET(sched_getcpu(), &one);
 	ck_assert_int_eq(sched_setaffinity(0, sizeof(one), &one), 0);
-	for (int i = 0; i < 20 && slept > TURNS / 10; i++) {
+	for (int i = 0; i < 20 && best_ns > most_ns; i++) {
+		uint64_t begin_ns = burnt_ns(), round_ns;
+
 		begin(&pair, 0);
-		pair.ping.patience.may_spin = true;
-		pair.pong.patience.may_spin = true;
+		pair.ping.forgets = pair.pong.forgets = true;
 		play(&pair, TURNS);
-		slept = pair.ping.slept + pair.pong.slept;
+		round_ns = burnt_ns() - begin_ns;
+		if (round_ns < best_ns)
+			best_ns = round_ns;
 	}
-	ck_assert_uint_le(slept, TURNS / 10);
+	ck_assert_uint_le(best_ns, most_ns);
 }
 END_TEST
 
