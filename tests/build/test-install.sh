@@ -18,8 +18,13 @@ fail()
 
 # Where things go is read from the build itself.
 eval "$("$MAKE" -s print-directories)"
+# libtool links a module again, and takes the old one away meanwhile: one at a
+# time, and while nobody uses it (nbdkit_common.sh).
+exec 9<config.status
+flock 9
 $MAKE -s install DESTDIR="$dir/root" >"$dir/log" 2>&1 ||
 	{ cat "$dir/log"; fail "make install failed"; }
+exec 9<&-
 
 have()
 {

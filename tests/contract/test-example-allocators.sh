@@ -21,7 +21,12 @@ fail()
 
 pkgconfigdir=
 eval "$("$MAKE" -s print-directories)"
+# libtool links a module again, and takes the old one away meanwhile: one at a
+# time, and while nobody uses it (nbdkit_common.sh).
+exec 9<config.status
+flock 9
 $MAKE -s install DESTDIR="$dir/root" >"$dir/log" 2>&1 || fail "make install failed"
+exec 9<&-
 PKG_CONFIG_PATH=$dir/root$pkgconfigdir
 PKG_CONFIG_SYSROOT_DIR=$dir/root
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR

@@ -3,6 +3,9 @@
 # servers of the test's own, on sockets of its own.
 # shellcheck shell=bash
 . "$abs_top_srcdir/tests/cli/common.sh"
+# Not while it is installed, which takes it away for a moment.
+exec 9<"$abs_top_builddir/config.status"
+flock -s 9
 plugin=${TM_NBDKIT_PLUGIN:-$abs_top_builddir/.libs/nbdkit-tmem-plugin.so}
 test -e "$plugin" ||
 	skip "the nbdkit plugin is not built (Debian: nbdkit-plugin-dev)"
