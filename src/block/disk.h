@@ -120,7 +120,7 @@ int tm_disk_write(struct tm_disk *disk, const void *buffer, uint64_t offset,
 int tm_disk_discard(struct tm_disk *disk, uint64_t offset, uint64_t bytes);
 
 /* Where holes cannot be punched, more zeros than these are not written in one
- * request: whoever waits for its end would wait for seconds. */
+ * call: whoever waits for its end would wait for seconds. */
 #define TM_DISK_ZEROS_MAX_BYTES (UINT64_C(4) << 20)
 
 /* All of it reads as zeros, parts of blocks as well. Return: as a write, or

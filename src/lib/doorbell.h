@@ -171,9 +171,10 @@ static inline bool tm_doorbell_spin(struct tm_ring_line *theirs, uint32_t seen,
 			break;
 		}
 	} while ((int64_t)(end_ns - now_ns) > 0);
+	if (atomic_load_explicit(&theirs->count, memory_order_acquire) != seen)
+		return true;
 	patience->end_ns = now_ns;
-	return atomic_load_explicit(&theirs->count, memory_order_acquire) !=
-	       seen;
+	return false;
 }
 
 /* Advances the count of the line @mine, and wakes who said in @theirs that it

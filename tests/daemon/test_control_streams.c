@@ -498,7 +498,6 @@ int main(void)
 	Suite *suite = suite_create("control streams");
 	TCase *tcase = tcase_create("streams");
 
-	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, a_download_comes_whole, 0, many);
 	tcase_add_loop_test(tcase, an_upload_goes_whole, 0, many);
 	tcase_add_test(tcase, a_download_that_breaks_is_an_error);

@@ -835,7 +835,6 @@ static Suite *ring_suite(void)
 	Suite *suite = suite_create("ring");
 	TCase *tcase = tcase_create("channel");
 
-	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, pages_come_back_over_the_channel);
 	tcase_add_test(tcase, flags_mean_the_same);

@@ -724,7 +724,6 @@ static Suite *ring_suite(void)
 	Suite *suite = suite_create("ring_hostile");
 	TCase *tcase = tcase_create("peers");
 
-	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_loop_test(tcase,
 			    a_counter_that_cannot_be_ends_the_connection, 0,
@@ -755,12 +754,10 @@ static Suite *ring_suite(void)
 	tcase_add_test(tcase, a_peer_that_is_killed_is_let_go_of);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("sleeper");
-	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, a_sleeper_that_is_moved_away_still_ends);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("company");
-	tcase_set_timeout(tcase, 60);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	if (has_two_processors())
 		tcase_add_test(

@@ -377,7 +377,6 @@ static Suite *salvage_suite(void)
 	Suite *suite = suite_create("ring_salvage");
 	TCase *tcase = tcase_create("death");
 
-	tcase_set_timeout(tcase, 30);
 	tcase_add_loop_test(tcase, a_page_that_a_dying_daemon_took_out_arrives,
 			    0, 2);
 	tcase_add_test(tcase, a_page_survives_two_deaths);

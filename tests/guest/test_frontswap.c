@@ -298,7 +298,7 @@ START_TEST(f7_pages_are_bits_are_what_the_back_end_has)
 
 	for (int i = 0; i < 20000; i++) {
 		uint64_t r = tm_test_random(&state);
-		uint64_t at = r % SLOTS, bits = 0, kept = 0;
+		uint64_t at = r % SLOTS, bits = 0, kept = 0, wrong = 0;
 
 		fake.refuses = r >> 62 == 0;
 		if (r >> 20 & 1)
@@ -316,8 +316,9 @@ START_TEST(f7_pages_are_bits_are_what_the_back_end_has)
 		for (uint64_t n = 0; n < SLOTS; n++) {
 			bits += (uint64_t)tmem_frontswap_is_stored(swap, 0, n);
 			kept += fake.has[0][n];
-			ck_assert_int_eq(fake.has[0][n], number[n] != 0);
+			wrong += fake.has[0][n] != (number[n] != 0);
 		}
+		ck_assert_uint_eq(wrong, 0);
 		ck_assert_uint_eq(tmem_frontswap_pages(swap, 0), bits);
 		ck_assert_uint_eq(kept, bits);
 	}

@@ -299,7 +299,6 @@ int main(void)
 	Suite *suite = suite_create("guest, end to end");
 	TCase *tcase = tcase_create("dumps");
 
-	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, pages_come_back_byte_for_byte, 0,
 			    GUEST_WAYS);
 	tcase_add_loop_test(

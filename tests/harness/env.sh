@@ -6,6 +6,9 @@ export TMEM_PLUGIN_PATH
 unset TMEM_BOOT
 LC_ALL=C
 export LC_ALL
+# In seconds. It is there for what hangs, on a busy machine as well.
+CK_DEFAULT_TIMEOUT=${CK_DEFAULT_TIMEOUT:-60}
+export CK_DEFAULT_TIMEOUT
 case ${TM_SANITIZERS:-no} in
 no) ;;
 *)

@@ -798,7 +798,6 @@ static void add(Suite *suite, const char *name, const TTest *test)
 {
 	TCase *tcase = tcase_create(name);
 
-	tcase_set_timeout(tcase, 60);
 	tcase_add_loop_test(tcase, test, 0, TM_TEST_ALLOCATORS);
 	suite_add_tcase(suite, tcase);
 }

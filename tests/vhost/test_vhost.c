@@ -1210,7 +1210,6 @@ int main(void)
 	TCase *tcase = tcase_create("vhost");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, what_is_written_is_read_from_every_queue);
 	tcase_add_test(tcase, pieces_may_be_cut_anywhere);
 	tcase_add_test(tcase, many_requests_are_answered_once_each);

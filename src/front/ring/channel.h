@@ -39,7 +39,7 @@ enum tm_channel_pool_kind {
 	TM_CHANNEL_POOL_OTHER,
 };
 
-/* How long a ring's thread has shared its processor with the peer, in requests. */
+/* How long a ring's thread has shared its processor with the peer, in rounds. */
 struct tm_company {
 	uint32_t together;	/* in a row */
 	uint32_t apart;		/* since they were together */

@@ -21,8 +21,8 @@
  * requests. So a thread that has served some in a row from its own processor
  * forbids itself that one for a moment, which moves it to another. If they are
  * together again at once, that one was no better: it stays twice as long.
- * Where a peer runs is its own word; the bound for one that lies is one move in
- * TOGETHER_MOST requests.
+ * Where a peer runs is its own word; one that lies has, but for the first few, at
+ * most one move in APART_ENOUGH rounds of requests.
  */
 #include <config.h>
 
