@@ -16,7 +16,7 @@
  *
  * Neither side holds more than a block of 256 KiB.
  *
- * Since: 0.2
+ * Since: 0.1
  */
 #ifndef TMEM_SAVE_H
 #define TMEM_SAVE_H

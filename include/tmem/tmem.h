@@ -88,7 +88,8 @@ struct tmem_uuid {
  * The store
  */
 
-/* The memory of an arena is locked in RAM where the process may do so. */
+/* The arena's memory is not locked in RAM. Without this it is, where the process
+ * may do so. */
 #define TMEM_STORE_NO_LOCK (UINT64_C(1) << 0)
 /* No thread of the library's own: the caller calls tmem_store_step(). */
 #define TMEM_STORE_NO_THREADS (UINT64_C(1) << 1)
@@ -411,7 +412,7 @@ void tmem_client_config_init(struct tmem_client_config *config);
  * -EINVAL: bad name or limit (a reservation above the cap).
  * -EBUSY: attached already.
  * -ENOSPC: the sum of reservations would not fit the limit.
- * -EUSERS: too many clients.
+ * -EUSERS: there are 256 clients.
  * -ENOMEM.
  */
 int tmem_client_attach(struct tmem_store *store,
@@ -423,7 +424,8 @@ int tmem_client_attach(struct tmem_store *store,
  * @struct_size: set by tmem_connect_config_init()
  * @socket: path of the daemon's socket, or of the client's own one there;
  *	NULL: TMEM_SOCKET in the environment, else the usual place
- * @name: of the client; NULL or "": the socket says it
+ * @name: of the client; NULL or "": whose socket it is; on the daemon's common
+ *	socket "uidN", N being the user's number
  * @rings: calls that can be under way at once; 0: one for each processor, 16
  *	at most. The daemon may grant fewer.
  * @timeout_ms: how long a call waits while the daemon is away; 0: 30000
@@ -447,9 +449,11 @@ void tmem_connect_config_init(struct tmem_connect_config *config);
  * @config: read during the call only; NULL: the defaults
  * @client: set on success; tmem_client_detach() lets go of it
  *
- * What works on pools and pages works on such a client as on one of a store in
- * the process; what only the owner of a store may do (limits, freezing,
- * walking, destroying) answers -EOPNOTSUPP.
+ * Pools are made, ended and asked about, and pages put, got and flushed, as with
+ * a store in the process; of the flags of a put there is TMEM_PUT_UNSTABLE alone
+ * (else -EINVAL). tmem_pool_create_at(), tmem_pool_pages(), and what only the
+ * owner of a store may do (limits, freezing, walking, destroying) answer
+ * -EOPNOTSUPP.
  *
  * When the daemon dies and comes back, calls wait for it and are then carried
  * out, each once. Persistent pools are as they were; ephemeral ones are there
@@ -722,7 +726,8 @@ int tmem_pool_get_info(struct tmem_client *client, int pool,
  * Takes no lock; exact when nobody is working on the pool, but for pages that
  * were flushed by object and are still to be reaped. 0 when none can be had.
  *
- * Return: the number, or -ENOENT, -EOWNERDEAD.
+ * Return: the number, or -ENOENT, -EOWNERDEAD, -EOPNOTSUPP (no store of this
+ * process).
  */
 int64_t tmem_pool_pages(struct tmem_client *client, int pool);
 
@@ -745,8 +750,8 @@ enum tmem_get_result {
  * it. What is stored is some mixture of what was there meanwhile. */
 #define TMEM_PUT_UNSTABLE (UINT32_C(1) << 0)
 /* TMEM_PUT_REPLACED tells a page that was there. A refusal is a negative errno
- * that says why: -ENOSPC: a page was there, and was dropped; else nothing has changed: -EBUSY: the client is frozen, -EDQUOT:
- * a cap, -ENOMEM: memory. */
+ * that says why. -ENOSPC: a page was there, and was dropped. Else nothing has
+ * changed; -EBUSY: the client is frozen, -EDQUOT: a cap, -ENOMEM: memory. */
 #define TMEM_PUT_EXPLAIN (UINT32_C(1) << 1)
 /* While the client is frozen, but does not migrate, a page that is there may be
  * replaced. Whoever walks over the client keeps such puts away. */
@@ -767,8 +772,8 @@ enum tmem_get_result {
  * others as weights say.
  *
  * Return: an enum tmem_put_result, or -ENOENT (no such pool), -EINVAL (unknown
- * flag), -ENODEV, -EOWNERDEAD (after fork). After an error the pool is as
- * before.
+ * flag), -ENODEV, -EOWNERDEAD (after fork); with TMEM_PUT_EXPLAIN what that says,
+ * too. After an error but -ENOSPC the pool is as before.
  */
 int tmem_put(struct tmem_client *client, int pool, const struct tmem_oid *oid,
 	     uint32_t index, const void *page, uint32_t flags);

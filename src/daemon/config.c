@@ -386,6 +386,15 @@ tm_config_client(const struct tm_daemon_config *config, const char *name)
 	return &config->user;
 }
 
+uint64_t tm_config_linger_ns(const struct tm_daemon_config *config,
+			     const char *name)
+{
+	for (const struct tm_config_disk *d = config->disks; d; d = d->next)
+		if (!strcmp(d->client.name, name))
+			return 0;
+	return tm_config_client(config, name)->linger_ns;
+}
+
 static int add_client(struct tm_daemon_config *config, const char *name,
 		      const struct tm_complaint *complaint)
 {
@@ -395,7 +404,8 @@ static int add_client(struct tm_daemon_config *config, const char *name,
 		return tm_complain(complaint,
 				   "\"%.64s\" cannot be a client's name: 1 to "
 				   "%d letters, digits and any of ._:@+- (not "
-				   "digits alone, and not \"all\")",
+				   "digits alone, not \"all\", and not . or - "
+				   "first)",
 				   name, TMEM_CLIENT_NAME_MAX);
 	client = malloc(sizeof(*client));
 	if (!client)

@@ -109,6 +109,11 @@ void tm_config_free(struct tm_daemon_config *config);
 /* The settings of client @name; never NULL. */
 const struct tm_config_client *
 tm_config_client(const struct tm_daemon_config *config, const char *name);
+/* How long client @name stays when nobody is attached; 0: it does not end by
+ * itself. A disk does not, or one that cannot be opened today would be empty
+ * when it can. */
+uint64_t tm_config_linger_ns(const struct tm_daemon_config *config,
+			     const char *name);
 /* Is it a name that a client may have here? */
 bool tm_config_is_name(const char *name);
 

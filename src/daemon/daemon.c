@@ -110,6 +110,7 @@ static int open_store(struct tm_daemon *daemon)
 		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
 		return err;
 	}
+	daemon->boot = made.boot;
 	err = name_arena(daemon, arena, sizeof(arena));
 	if (err)
 		return err;
@@ -508,13 +509,36 @@ static bool are_equal_memory(const struct tm_config_memory *a,
 	       a->reserve_bytes == b->reserve_bytes;
 }
 
+/* Does @now ask for other boot options than the store was opened with? */
+static bool has_other_boot(const struct tmem_boot *boot,
+			   const struct tm_daemon_config *now)
+{
+	char error[TM_CONFIG_ERROR_SIZE];
+	struct tm_config_store made;
+
+	return !tm_config_make_store(now, NULL, NULL, &made, error,
+				     sizeof(error)) &&
+	       (boot->enabled != made.boot.enabled ||
+		boot->compress != made.boot.compress ||
+		boot->dedup != made.boot.dedup ||
+		boot->shared_auth != made.boot.shared_auth ||
+		boot->has_level != made.boot.has_level ||
+		boot->level != made.boot.level ||
+		boot->memory_bytes != made.boot.memory_bytes ||
+		strcmp(boot->codec, made.boot.codec) ||
+		strcmp(boot->allocator, made.boot.allocator));
+}
+
 /* What only a restart changes. */
 static void warn_of_fixed(struct tm_daemon *daemon,
 			  const struct tm_daemon_config *now)
 {
 	const struct tm_daemon_config *before = daemon->config;
 
-	if (strcmp(before->arena, now->arena) ||
+	if (has_other_boot(&daemon->boot, now) ||
+	    before->dedups_persistent != now->dedups_persistent ||
+	    strcmp(before->plugin_path, now->plugin_path) ||
+	    strcmp(before->arena, now->arena) ||
 	    strcmp(before->socket, now->socket) ||
 	    strcmp(before->control, now->control) ||
 	    strcmp(before->metrics, now->metrics) ||
@@ -523,8 +547,9 @@ static void warn_of_fixed(struct tm_daemon *daemon,
 	    before->rings_per_peer_max != now->rings_per_peer_max ||
 	    before->peer_memory_bytes != now->peer_memory_bytes)
 		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
-			      "arena, sockets and what peers may have change "
-			      "with the next start only (--takeover is one)");
+			      "[boot], dedup-persistent, plugin-path, arena, "
+			      "sockets and what peers may have change with the "
+			      "next start only (--takeover is one)");
 }
 
 static void listen_for_new(struct tm_daemon *daemon,

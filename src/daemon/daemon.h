@@ -49,6 +49,7 @@ struct tm_daemon {
 	/* the main thread's */
 	struct tm_daemon_config *config;
 	int arena_fd;		/* of an anonymous arena; -1: none */
+	struct tmem_boot boot;	/* that the store was opened with */
 	struct tmem_store *store;
 	struct tmem_xen *xen;
 	struct tm_registry *registry;

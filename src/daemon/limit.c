@@ -76,6 +76,11 @@ int tm_limit_begin(struct tm_daemon *daemon, uint64_t arena_bytes,
 		memory.bytes = config->memory_bytes;
 	}
 	config->memory_max_bytes = arena_max_bytes ? 0 : memory.max_bytes;
+	if (arena_max_bytes && memory.max_bytes > arena_max_bytes)
+		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
+			      "memory: max=%" PRIu64 " MiB does not count: this "
+			      "arena was made for at most %" PRIu64 " MiB",
+			      memory.max_bytes >> 20, arena_max_bytes >> 20);
 	tm_lock_acquire(&daemon->limit_lock);
 	if (!memory.is_auto) {
 		end_auto(daemon);

@@ -133,8 +133,7 @@ static bool are_equal(const struct tm_config_client *a,
 static void set_linger(const struct tm_registry *registry,
 		       struct tm_member *member)
 {
-	uint64_t ns = tm_config_client(registry->config, member->name)
-			      ->linger_ns;
+	uint64_t ns = tm_config_linger_ns(registry->config, member->name);
 
 	member->linger_until_ns =
 		ns && !member->is_attached ?
@@ -402,8 +401,8 @@ static void reload_linger(struct tm_registry *registry,
 		struct tm_member *member = registry->members[i];
 		const char *name = member->name;
 
-		if (tm_config_client(before, name)->linger_ns !=
-		    tm_config_client(registry->config, name)->linger_ns)
+		if (tm_config_linger_ns(before, name) !=
+		    tm_config_linger_ns(registry->config, name))
 			set_linger(registry, member);
 	}
 	tm_lock_release(&registry->lock);

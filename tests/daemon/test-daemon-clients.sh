@@ -230,6 +230,12 @@ memory_is 48
 sed -i 's/^memory = 48M/memory = 64M/' tmem.conf
 reloads 'msg="reloaded"'
 
+# What waits for the next start is said.
+grep -q 'next start' "$log" && complain "something waits for the next start: $(cat "$log")"
+printf '[boot]\ntmem_dedup = on\n' >>tmem.conf
+reloads '[boot], dedup-persistent'
+of web '$c->{weight} == 11'
+
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 kill -9 "$client"

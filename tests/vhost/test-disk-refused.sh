@@ -59,4 +59,37 @@ tmem disk add "name=vm2,socket=$scratch/other,kind=swap,size=1M" ||
 "$peer" other write 2 100 verify 2 100 || complain "vm2 is not served"
 
 end
+
+# Opened again when what is wrong with it has been mended: its pages wait, longer
+# than those of somebody who is not in the configuration.
+cat >disks.conf <<EOF
+[daemon]
+user-linger=1s
+[disk vm1]
+socket=$scratch/vm1
+kind=swap
+size=1M
+backing=$scratch/file
+EOF
+start --memory 16M --arena "$arena" --config disks.conf
+tmem disk add "name=vm2,socket=$scratch/vm2,kind=swap,size=1M" || complain "vm2 is not added"
+"$peer" vm1 write 3 100 verify 3 100 || complain "vm1 does not keep its blocks"
+"$peer" vm2 write 3 100 || complain "vm2 cannot be written"
+end
+mv file kept
+mkdir file
+start --memory 16M --arena "$arena" --config disks.conf
+logged 'disk vm1: backing'
+for _ in $(seq 200); do
+	tmem list --json | grep -q '"vm2"' || break
+	sleep 0.05
+done
+tmem list --json | grep -q '"vm2"' && complain "an operator's disk of before stays"
+tmem list --json | grep -q '"vm1"' || complain "a disk that was not opened has lost its pages"
+rmdir file
+mv kept file
+tmem disk add "name=vm1,socket=$scratch/vm1,kind=swap,size=1M,backing=$scratch/file" ||
+	complain "the mended disk is not added"
+"$peer" vm1 verify 3 100 || complain "the mended disk is not what it was"
+end
 finish
