@@ -342,13 +342,15 @@ static bool keep(struct connected *c, const struct tm_call *call)
 	return true;
 }
 
-/* These were not carried out in time. What must not be forgotten is kept. */
+/* These were not carried out in time. What must not be forgotten is kept; the
+ * lane's next call must not take their answers for its own. */
 static void give_up(struct connected *c, struct tm_lane *lane,
 		    struct tm_call *calls, uint32_t count, int err)
 {
 	tm_lock_acquire(&c->link_lock);
 	if (lane->link)
 		put_down(c, lane->link);
+	tm_lane_forget(lane);
 	for (uint32_t i = 0; i < count; i++) {
 		calls[i].result = calls[i].is_taken ? TMEM_GET_HIT : err;
 		if (!keep(c, &calls[i]))

@@ -97,5 +97,7 @@ int tm_lane_run(struct tm_lane *lane, struct tm_call *calls, uint32_t count,
  * before, and pages that it had handed over. */
 void tm_lane_salvage(struct tm_lane *lane, struct tm_call *calls,
 		     uint32_t count, uint32_t *done);
+/* What is under way is given up: an answer to it is nobody's any more. */
+void tm_lane_forget(struct tm_lane *lane);
 
 #endif
