@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/socket.h>
 
 #include "config_client.h"
@@ -692,6 +693,7 @@ static int set_defaults(struct tm_daemon_config *config,
 			.mode = 0600,
 		},
 	};
+	tmem_boot_init(&config->options, TMEM_BOOT_DEFAULTS_TMEM);
 	if (tm_default_socket(config->socket, sizeof(config->socket)) ||
 	    tm_default_control(config->control, sizeof(config->control)))
 		return tm_complain(complaint,
@@ -701,8 +703,37 @@ static int set_defaults(struct tm_daemon_config *config,
 	return 0;
 }
 
+/* A path that stays right when the daemon goes elsewhere. */
+static int make_absolute(const char *path, char *absolute, size_t size,
+			 const struct tm_complaint *complaint)
+{
+	char here[TM_CONFIG_PATH_SIZE] = "";
+	int length;
+
+	if (*path && *path != '/' && !getcwd(here, sizeof(here)))
+		return tm_complain(complaint,
+				   "--config: \"%.64s\" begins at a directory "
+				   "that cannot be named: %s",
+				   path, strerror(errno));
+	length = snprintf(absolute, size, "%s%s%s", here, *here ? "/" : "",
+			  path);
+	return length < (int)size ? 0
+				  : tm_complain(complaint,
+						"--config: the path is too long");
+}
+
+static int load_boot(struct tm_daemon_config *config,
+		     const struct tm_complaint *complaint)
+{
+	return tmem_boot_load(&config->options,
+			      *config->file ? config->file : NULL,
+			      *config->boot ? config->boot : NULL,
+			      TMEM_BOOT_KERNEL, complaint->text,
+			      complaint->size);
+}
+
 static int load(struct tm_daemon_config *config, int argc, char **argv,
-		const struct tm_complaint *complaint)
+		const char *known_file, const struct tm_complaint *complaint)
 {
 	struct tm_ini ini = { .entry = take_entry, .opaque = config };
 	char file[TM_CONFIG_PATH_SIZE];
@@ -710,7 +741,10 @@ static int load(struct tm_daemon_config *config, int argc, char **argv,
 
 	if (err || config->is_help || config->is_version)
 		return err;
-	strcpy(file, config->file);
+	err = make_absolute(known_file ? known_file : config->file, file,
+			    sizeof(file), complaint);
+	if (err)
+		return err;
 	free_disks(config);
 	err = set_defaults(config, complaint);
 	if (err)
@@ -721,7 +755,10 @@ static int load(struct tm_daemon_config *config, int argc, char **argv,
 		err = 0;
 	if (!err)
 		err = take_arguments(config, argc, argv, complaint);
-	return err ? err : check(config, complaint);
+	strcpy(config->file, file);
+	if (!err)
+		err = check(config, complaint);
+	return err ? err : load_boot(config, complaint);
 }
 
 static struct tm_daemon_config *make(int *err,
@@ -746,8 +783,9 @@ static int finish(struct tm_daemon_config *config, int err,
 	return err;
 }
 
-int tm_config_load(int argc, char **argv, struct tm_daemon_config **out,
-		   char *error, size_t error_size)
+int tm_config_load(int argc, char **argv, const char *file,
+		   struct tm_daemon_config **out, char *error,
+		   size_t error_size)
 {
 	const struct tm_complaint complaint = { error, error_size };
 	struct tm_daemon_config *config;
@@ -755,7 +793,7 @@ int tm_config_load(int argc, char **argv, struct tm_daemon_config **out,
 
 	config = make(&err, &complaint);
 	if (!err)
-		err = load(config, argc, argv, &complaint);
+		err = load(config, argc, argv, file, &complaint);
 	return finish(config, err, out, &complaint);
 }
 
@@ -775,6 +813,55 @@ int tm_config_parse(const char *text, size_t size,
 	if (!err)
 		err = check(config, &complaint);
 	return finish(config, err, out, &complaint);
+}
+
+/* --- a reload ------------------------------------------------------------------------ */
+
+static bool keep(void *now, const void *before, size_t size)
+{
+	bool differs = memcmp(now, before, size);
+
+	memcpy(now, before, size);
+	return differs;
+}
+
+/* Behind its end a text has what it held before. */
+static bool keep_text(char *now, const char *before)
+{
+	bool differs = strcmp(now, before);
+
+	strcpy(now, before);
+	return differs;
+}
+
+static bool keep_options(struct tmem_boot *now, const struct tmem_boot *before)
+{
+	bool differs = now->enabled != before->enabled ||
+		       now->compress != before->compress ||
+		       now->dedup != before->dedup ||
+		       now->shared_auth != before->shared_auth ||
+		       now->has_level != before->has_level ||
+		       now->level != before->level ||
+		       now->memory_bytes != before->memory_bytes ||
+		       strcmp(now->codec, before->codec) ||
+		       strcmp(now->allocator, before->allocator);
+
+	*now = *before;
+	return differs;
+}
+
+#define KEEP(field) keep(&now->field, &before->field, sizeof(now->field))
+#define KEEP_TEXT(field) keep_text(now->field, before->field)
+
+bool tm_config_keep_fixed(struct tm_daemon_config *now,
+			  const struct tm_daemon_config *before)
+{
+	/* All of them, whatever differs. */
+	return KEEP_TEXT(arena) | KEEP_TEXT(socket) | KEEP_TEXT(control) |
+	       KEEP_TEXT(metrics) | KEEP_TEXT(plugin_path) |
+	       KEEP(peers_max) | KEEP(rings_max) | KEEP(rings_per_peer_max) |
+	       KEEP(peer_memory_bytes) | KEEP(dedups_persistent) |
+	       keep_options(&now->options, &before->options);
 }
 
 void tm_config_free(struct tm_daemon_config *config)

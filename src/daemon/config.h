@@ -76,6 +76,7 @@ struct tm_daemon_config {
 	uint32_t rings_per_peer_max;
 	uint64_t peer_memory_bytes;
 	bool dedups_persistent;	/* where dedup is on */
+	struct tmem_boot options;	/* boot words of all sources */
 	struct tm_config_client user;	/* of clients without a section */
 	struct tm_config_client *clients;
 	struct tm_config_disk *disks;	/* in the order they came */
@@ -94,17 +95,25 @@ struct tm_config_option {
 const struct tm_config_option *tm_config_options(size_t *count);
 
 /*
- * Defaults, then the file, then the command line. 0; or a negative errno after
- * one sentence in @error (TM_CONFIG_ERROR_SIZE bytes hold any), and no config.
+ * Defaults, then the file, then the command line. @file: that of the last time,
+ * since the command line's may begin elsewhere than we are now; NULL the first
+ * time. 0; or a negative errno after one sentence in @error
+ * (TM_CONFIG_ERROR_SIZE bytes hold any), and no config.
  */
-int tm_config_load(int argc, char **argv, struct tm_daemon_config **config,
-		   char *error, size_t error_size);
+int tm_config_load(int argc, char **argv, const char *file,
+		   struct tm_daemon_config **config, char *error,
+		   size_t error_size);
 /* As tm_config_load(), of @size bytes at @text instead of a file, and without
- * a command line. */
+ * a command line; boot words are not looked at. */
 int tm_config_parse(const char *text, size_t size,
 		    struct tm_daemon_config **config, char *error,
 		    size_t error_size);
 void tm_config_free(struct tm_daemon_config *config);
+
+/* Gives @now what a daemon that runs with @before cannot change. True: it had
+ * asked for something else. */
+bool tm_config_keep_fixed(struct tm_daemon_config *now,
+			  const struct tm_daemon_config *before);
 
 /* The settings of client @name; never NULL. */
 const struct tm_config_client *

@@ -37,30 +37,20 @@
 #include "makeable.h"
 #include "sockets.h"
 
-int tm_config_make_store(const struct tm_daemon_config *config,
-			 void (*log)(void *opaque, enum tmem_log_level level,
-				     const char *text),
-			 void *opaque, struct tm_config_store *made,
-			 char *error, size_t error_size)
+void tm_config_make_store(const struct tm_daemon_config *config,
+			  void (*log)(void *opaque, enum tmem_log_level level,
+				      const char *text),
+			  void *opaque, struct tm_config_store *made)
 {
-	int err;
-
-	tmem_boot_init(&made->boot, TMEM_BOOT_DEFAULTS_TMEM);
-	err = tmem_boot_load(&made->boot, *config->file ? config->file : NULL,
-			     *config->boot ? config->boot : NULL,
-			     TMEM_BOOT_KERNEL, error, error_size);
-	if (err)
-		return err;
 	tmem_store_config_init(&made->store);
 	made->store.log = log;
 	made->store.log_opaque = opaque;
-	tmem_boot_apply(&made->boot, &made->store, made->codec,
+	tmem_boot_apply(&config->options, &made->store, made->codec,
 			sizeof(made->codec));
 	if (config->dedups_persistent)
 		made->store.flags |= TMEM_STORE_DEDUP_PERSISTENT;
 	if (*config->plugin_path)
 		made->store.plugin_path = config->plugin_path;
-	return 0;
 }
 
 /* --- rehearsal ----------------------------------------------------------- */
@@ -177,11 +167,9 @@ static int rehearse(const struct tm_daemon_config *config,
 	struct rehearsal rehearsal = { .verdict = verdict };
 	struct tm_config_store made;
 	struct tmem_store *store;
-	int err = tm_config_make_store(config, hear, &rehearsal, &made,
-				       verdict->error, sizeof(verdict->error));
+	int err;
 
-	if (err)
-		return err;
+	tm_config_make_store(config, hear, &rehearsal, &made);
 	made.store.memory_bytes = rehearsal.memory_bytes =
 		limit_bytes(config, made.store.memory_bytes);
 	made.store.memory_max_bytes = config->memory.max_bytes;

@@ -10,20 +10,15 @@
 /* A store's configuration points into it: it stays where it is. */
 struct tm_config_store {
 	struct tmem_store_config store;
-	struct tmem_boot boot;
 	char codec[TM_CONFIG_CODEC_SIZE];
 };
 
-/*
- * Options, configuration and boot words as a store's configuration, but for
- * arena and limit (0: the boot words name none). @log may be NULL. 0; or a
- * negative errno after one sentence in @error.
- */
-int tm_config_make_store(const struct tm_daemon_config *config,
-			 void (*log)(void *opaque, enum tmem_log_level level,
-				     const char *text),
-			 void *opaque, struct tm_config_store *store,
-			 char *error, size_t error_size);
+/* What was configured as a store's configuration, but for arena and limit (0: the
+ * boot words name none). @log may be NULL. */
+void tm_config_make_store(const struct tm_daemon_config *config,
+			  void (*log)(void *opaque, enum tmem_log_level level,
+				      const char *text),
+			  void *opaque, struct tm_config_store *store);
 
 struct tm_config_verdict {
 	/* set by the caller: hears of what is odd, and no reason to refuse;

@@ -99,21 +99,15 @@ static int name_arena(struct tm_daemon *daemon, char *name, size_t size)
 
 static int open_store(struct tm_daemon *daemon)
 {
-	char arena[TM_CONFIG_PATH_SIZE], path[64], error[TM_CONFIG_ERROR_SIZE];
+	char arena[TM_CONFIG_PATH_SIZE], path[64];
 	uint64_t bytes, max_bytes;
 	struct tm_config_store made;
-	int err = tm_config_make_store(daemon->config, tm_daemon_log_callback,
-				       daemon->log, &made, error,
-				       sizeof(error));
+	int err = name_arena(daemon, arena, sizeof(arena));
 
-	if (err) {
-		tm_daemon_log_text(daemon->log, TMEM_LOG_ERROR, error);
-		return err;
-	}
-	daemon->boot = made.boot;
-	err = name_arena(daemon, arena, sizeof(arena));
 	if (err)
 		return err;
+	tm_config_make_store(daemon->config, tm_daemon_log_callback,
+			     daemon->log, &made);
 	made.store.arena = arena;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", daemon->arena_fd);
 	measure_arena(daemon->arena_fd < 0 ? arena : path, &bytes, &max_bytes);
@@ -486,8 +480,9 @@ int tm_daemon_open(struct tm_daemon *daemon)
 		err = tm_takeover_listen(daemon);
 	if (!err)
 		tm_notify_ready(daemon->is_successor);
+	/* What a successor has of sockets is still the old one's. */
 	if (err)
-		close_all(daemon, connection >= 0);
+		close_all(daemon, daemon->config->is_takeover);
 	/* The old one goes on with what it has, or ends. */
 	if (connection >= 0)
 		tm_takeover_confirm(connection, !err);
@@ -507,49 +502,6 @@ static bool are_equal_memory(const struct tm_config_memory *a,
 	return a->is_auto == b->is_auto && a->bytes == b->bytes &&
 	       a->max_bytes == b->max_bytes &&
 	       a->reserve_bytes == b->reserve_bytes;
-}
-
-/* Does @now ask for other boot options than the store was opened with? */
-static bool has_other_boot(const struct tmem_boot *boot,
-			   const struct tm_daemon_config *now)
-{
-	char error[TM_CONFIG_ERROR_SIZE];
-	struct tm_config_store made;
-
-	return !tm_config_make_store(now, NULL, NULL, &made, error,
-				     sizeof(error)) &&
-	       (boot->enabled != made.boot.enabled ||
-		boot->compress != made.boot.compress ||
-		boot->dedup != made.boot.dedup ||
-		boot->shared_auth != made.boot.shared_auth ||
-		boot->has_level != made.boot.has_level ||
-		boot->level != made.boot.level ||
-		boot->memory_bytes != made.boot.memory_bytes ||
-		strcmp(boot->codec, made.boot.codec) ||
-		strcmp(boot->allocator, made.boot.allocator));
-}
-
-/* What only a restart changes. */
-static void warn_of_fixed(struct tm_daemon *daemon,
-			  const struct tm_daemon_config *now)
-{
-	const struct tm_daemon_config *before = daemon->config;
-
-	if (has_other_boot(&daemon->boot, now) ||
-	    before->dedups_persistent != now->dedups_persistent ||
-	    strcmp(before->plugin_path, now->plugin_path) ||
-	    strcmp(before->arena, now->arena) ||
-	    strcmp(before->socket, now->socket) ||
-	    strcmp(before->control, now->control) ||
-	    strcmp(before->metrics, now->metrics) ||
-	    before->peers_max != now->peers_max ||
-	    before->rings_max != now->rings_max ||
-	    before->rings_per_peer_max != now->rings_per_peer_max ||
-	    before->peer_memory_bytes != now->peer_memory_bytes)
-		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
-			      "[boot], dedup-persistent, plugin-path, arena, "
-			      "sockets and what peers may have change with the "
-			      "next start only (--takeover is one)");
 }
 
 static void listen_for_new(struct tm_daemon *daemon,
@@ -594,7 +546,8 @@ static bool reload_limits(struct tm_daemon *daemon,
 static int load_again(struct tm_daemon *daemon, struct tm_daemon_config **now)
 {
 	struct tm_config_verdict verdict = { .warn = NULL };
-	int err = tm_config_load(daemon->argc, daemon->argv, now, verdict.error,
+	int err = tm_config_load(daemon->argc, daemon->argv,
+				 daemon->config->file, now, verdict.error,
 				 sizeof(verdict.error));
 
 	if (!err) {
@@ -622,7 +575,11 @@ static void reload(struct tm_daemon *daemon)
 		tm_notify("READY=1");
 		return;
 	}
-	warn_of_fixed(daemon, now);
+	if (tm_config_keep_fixed(now, before))
+		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
+			      "[boot], dedup-persistent, plugin-path, arena, "
+			      "sockets and what peers may have stay as they are "
+			      "until the next start");
 	daemon->config = now;
 	tm_daemon_log_set_level(daemon->log, now->log_level);
 	are_taken = reload_limits(daemon, before);
@@ -742,6 +699,7 @@ enum tm_daemon_end tm_daemon_run(struct tm_daemon *daemon)
 
 	if (end != TM_DAEMON_REPLACED)
 		tm_notify("STOPPING=1");
-	close_all(daemon, end == TM_DAEMON_REPLACED);
+	/* If we could not go on, it may be since a successor has the arena. */
+	close_all(daemon, end != TM_DAEMON_ASKED);
 	return end;
 }

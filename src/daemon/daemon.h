@@ -49,7 +49,6 @@ struct tm_daemon {
 	/* the main thread's */
 	struct tm_daemon_config *config;
 	int arena_fd;		/* of an anonymous arena; -1: none */
-	struct tmem_boot boot;	/* that the store was opened with */
 	struct tmem_store *store;
 	struct tmem_xen *xen;
 	struct tm_registry *registry;
@@ -64,6 +63,7 @@ struct tm_daemon {
 	/* guarded by limit_lock */
 	struct tm_lock limit_lock;
 	struct tm_fallow *fallow;	/* NULL: the limit is fixed */
+	struct tm_config_memory memory;	/* in force, if it is given */
 };
 
 enum tm_daemon_end {

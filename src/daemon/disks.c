@@ -18,6 +18,9 @@
  * When the host is short of memory, and what is held is persistent, a thread
  * writes pages of disks to their files, step by step, as long as that is so.
  *
+ * A successor is given all of them, as they are: from before it is told how many
+ * sockets there are no disk comes or goes, and who asks for that is told so.
+ *
  * Locks: disks.lock guards the list, references and what was dropped.
  */
 #include <config.h>
@@ -66,8 +69,11 @@ struct tm_disks {
 	/* guarded by lock */
 	struct tm_lock lock;
 	struct entry *first;
+	unsigned changes; /* disks that are coming or going */
+	bool is_held; /* no more of them */
 	bool has_presser;
 	pthread_t presser; /* constant once it is there */
+	sem_t settled; /* held, and the last change is over */
 	/* the presser's */
 	sem_t pressed;
 	_Atomic uint64_t press_bytes; /* what the next step is to free */
@@ -378,19 +384,70 @@ static void end_disk(struct tm_disks *disks, struct entry *entry)
 	release(disks, entry);
 }
 
+static int begin_change(struct tm_disks *disks,
+			const struct tm_complaint *complaint)
+{
+	bool is_held;
+
+	tm_lock_acquire(&disks->lock);
+	is_held = disks->is_held;
+	disks->changes += !is_held;
+	tm_lock_release(&disks->lock);
+	return is_held ? complain(complaint, -EBUSY,
+				  "a successor takes the disks over; ask it "
+				  "when it serves")
+		       : 0;
+}
+
+static void end_change(struct tm_disks *disks)
+{
+	bool is_last;
+
+	tm_lock_acquire(&disks->lock);
+	is_last = !--disks->changes && disks->is_held;
+	tm_lock_release(&disks->lock);
+	if (is_last)
+		sem_post(&disks->settled);
+}
+
+void tm_disks_hold(struct tm_disks *disks)
+{
+	bool is_changing;
+
+	tm_lock_acquire(&disks->lock);
+	disks->is_held = true;
+	is_changing = disks->changes;
+	tm_lock_release(&disks->lock);
+	while (is_changing && sem_wait(&disks->settled) && errno == EINTR)
+		;
+}
+
+void tm_disks_go_on(struct tm_disks *disks)
+{
+	tm_lock_acquire(&disks->lock);
+	disks->is_held = false;
+	tm_lock_release(&disks->lock);
+}
+
 int tm_disks_remove(struct tm_disks *disks, const char *name, char *error,
 		    size_t error_size)
 {
 	const struct tm_complaint complaint = { error, error_size };
-	struct entry *entry = take_out(disks, name);
+	int err = begin_change(disks, &complaint);
+	struct entry *entry;
 
-	if (!entry)
-		return complain(&complaint, -ENOENT,
-				"there is no disk \"%.80s\"; `tmem disk list` "
-				"shows those there are",
-				name);
-	end_disk(disks, entry);
-	return 0;
+	if (err)
+		return err;
+	entry = take_out(disks, name);
+	if (entry)
+		end_disk(disks, entry);
+	else
+		err = complain(&complaint, -ENOENT,
+			       "there is no disk \"%.80s\"; `tmem disk list` "
+			       "shows those there are",
+			       name);
+	end_change(disks);
+	return err;
 }
 
 void tm_disks_drop(struct tm_disks *disks, const struct tm_member *member)
@@ -540,26 +597,26 @@ static void append(struct tm_disks *disks, struct entry *entry)
 		    entry->config.client.name);
 }
 
-int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
-		 struct tm_vhost_given *given, char *error, size_t error_size)
+static int add(struct tm_disks *disks, const struct tm_config_disk *config,
+	       struct tm_vhost_given *given,
+	       const struct tm_complaint *complaint)
 {
-	const struct tm_complaint complaint = { error, error_size };
 	struct entry *entry = hold(disks, config->client.name);
 	int err;
 
 	if (entry) {
 		release(disks, entry);
-		return complain(&complaint, -EEXIST,
+		return complain(complaint, -EEXIST,
 				"there is a disk \"%s\" already",
 				config->client.name);
 	}
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
-		return complain(&complaint, -ENOMEM, "no memory for a disk");
+		return complain(complaint, -ENOMEM, "no memory for a disk");
 	entry->disks = disks;
 	entry->config = *config;
 	entry->references = 1;
-	err = open_entry(entry, given, &complaint);
+	err = open_entry(entry, given, complaint);
 	if (err) {
 		free(entry);
 		return err;
@@ -568,6 +625,19 @@ int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
 	say(disks, TMEM_LOG_INFO, "disk %s: served at %s", config->client.name,
 	    config->client.socket);
 	return 0;
+}
+
+int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
+		 struct tm_vhost_given *given, char *error, size_t error_size)
+{
+	const struct tm_complaint complaint = { error, error_size };
+	int err = begin_change(disks, &complaint);
+
+	if (err)
+		return err;
+	err = add(disks, config, given, &complaint);
+	end_change(disks);
+	return err;
 }
 
 /* --- reports ------------------------------------------------------------- */
@@ -672,6 +742,7 @@ int tm_disks_open(const struct tm_disks_host *host, struct tm_disks **out)
 	disks->host = *host;
 	tm_lock_init(&disks->lock, TM_RANK_DISKS);
 	sem_init(&disks->pressed, 0, 0);
+	sem_init(&disks->settled, 0, 0);
 	*out = disks;
 	return 0;
 }
@@ -688,6 +759,7 @@ void tm_disks_close(struct tm_disks *disks)
 		tm_vhost_close(entry->door);
 		free_entry(entry);
 	}
+	sem_destroy(&disks->settled);
 	tm_lock_destroy(&disks->lock);
 	free(disks);
 }

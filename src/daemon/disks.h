@@ -31,12 +31,12 @@ void tm_disks_close(struct tm_disks *disks);
 
 /* From any thread, all but closing. Errors come with a sentence in @error. */
 
-/* -EEXIST: there is one of that name. @given: NULL, or its door in a
+/* -EEXIST: there is one of that name. -EBUSY: see tm_disks_hold(). @given: NULL, or its door in a
  * predecessor. */
 int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
 		 struct tm_vhost_given *given, char *error, size_t error_size);
 
-/* Ends the disk and its client. -ENOENT. */
+/* Ends the disk and its client. -ENOENT, -EBUSY. */
 int tm_disks_remove(struct tm_disks *disks, const char *name, char *error,
 		    size_t error_size);
 
@@ -54,6 +54,10 @@ bool tm_disks_report(struct tm_disks *disks, size_t n,
 bool tm_disks_describe(struct tm_disks *disks, size_t n,
 		       struct tm_config_disk *config);
 
+/* From now on adding and removing is -EBUSY; waits for those under way. Until
+ * tm_disks_go_on(). */
+void tm_disks_hold(struct tm_disks *disks);
+void tm_disks_go_on(struct tm_disks *disks);
 /* Its door is a successor's from now on; as tm_vhost_give(). The descriptors
  * are the disks' until they are closed. */
 int tm_disks_give(struct tm_disks *disks, size_t n,

@@ -61,12 +61,23 @@ static void end_auto(struct tm_daemon *daemon)
 	daemon->fallow = NULL;
 }
 
+/* A store that is opened again has what was in force, not what a file asked for in
+ * vain (lock held). */
+static void know_limit(struct tm_daemon *daemon,
+		       const struct tm_config_memory *memory)
+{
+	daemon->memory = *memory;
+	daemon->memory.is_given = true;
+}
+
 /* --- the store's birth -------------------------------------------------------------- */
 
 int tm_limit_begin(struct tm_daemon *daemon, uint64_t arena_bytes,
 		   uint64_t arena_max_bytes, struct tmem_store_config *config)
 {
-	struct tm_config_memory memory = daemon->config->memory;
+	struct tm_config_memory memory = daemon->memory.is_given ?
+						 daemon->memory :
+						 daemon->config->memory;
 	uint64_t max = arena_max_bytes ? arena_max_bytes : machine_bytes();
 	int err = 0;
 
@@ -91,6 +102,8 @@ int tm_limit_begin(struct tm_daemon *daemon, uint64_t arena_bytes,
 			config->memory_bytes = tm_fallow_limit(
 				daemon->fallow, arena_bytes, max);
 	}
+	if (!err)
+		know_limit(daemon, &memory);
 	tm_lock_release(&daemon->limit_lock);
 	return err;
 }
@@ -166,6 +179,8 @@ int tm_limit_apply(struct tm_daemon *daemon,
 		if (!err)
 			end_auto(daemon);
 	}
+	if (!err)
+		know_limit(daemon, memory);
 	tm_lock_release(&daemon->limit_lock);
 	if (err)
 		return explain(daemon, err, error, error_size);

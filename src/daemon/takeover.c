@@ -503,6 +503,7 @@ bool tm_takeover_give(struct tm_daemon *daemon)
 
 	if (connection < 0)
 		return false;
+	tm_disks_hold(daemon->disks);
 	err = agree(daemon, connection);
 	if (!err)
 		err = hand_over(daemon, connection);
@@ -514,6 +515,7 @@ bool tm_takeover_give(struct tm_daemon *daemon)
 	}
 	if (daemon->store) {
 		tm_takeover_forget(daemon);
+		tm_disks_go_on(daemon->disks);
 		return false;
 	}
 	tm_daemon_log(daemon->log, TMEM_LOG_ERROR,

@@ -169,7 +169,8 @@ int main(int argc, char **argv)
 	char error[TM_CONFIG_ERROR_SIZE];
 	int status;
 
-	if (tm_config_load(argc, argv, &daemon.config, error, sizeof(error))) {
+	if (tm_config_load(argc, argv, NULL, &daemon.config, error,
+			   sizeof(error))) {
 		fprintf(stderr, "tmemd: %s\n", error);
 		return STATUS_USAGE;
 	}

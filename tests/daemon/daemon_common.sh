@@ -68,7 +68,7 @@ start()
 	serves || { complain "tmemd $*: does not serve: $(cat "$log")"; finish; }
 }
 
-# ends STATUS: the daemon launched last ends by itself, with that status.
+# ends STATUS: the daemon launched last ends by itself, soon, with that status.
 ends()
 {
 	local i got
@@ -76,6 +76,7 @@ ends()
 		kill -0 "$daemon" 2>/dev/null || break
 		sleep 0.05
 	done
+	kill -9 "$daemon" 2>/dev/null
 	wait "$daemon"
 	got=$?
 	test $got = "$1" || complain "tmemd ended with $got, not $1: $(cat "$log")"

@@ -113,4 +113,71 @@ for where in anonymous "$arena"; do
 	test "$longest" -lt "$limit_ms" || complain "$where: a client waited for $longest ms"
 	end
 done
+
+# A client with pages, until `leave`, which looks whether they are right.
+attach()
+{
+	rm -f go
+	mkfifo go
+	"$test_programs/load_client" "$TMEM_SOCKET" load 500 0 <go >out 2>err &
+	client=$!
+	started="$started $client"
+	exec 3>go
+	for _ in $(seq 1200); do
+		grep -q ready out && return
+		sleep 0.1
+	done
+}
+
+leave()
+{
+	exec 3>&-
+	wait "$client" || complain "$1: the client: status $?: $(cat err)"
+	grep -q 'wrong 0 ' out || complain "$1: pages were lost: $(cat out)"
+}
+
+# reload TEXT: and the log says so.
+reload()
+{
+	local seen
+	seen=$(wc -l <"$log")
+	kill -HUP "$daemon"
+	for _ in $(seq 200); do
+		tail -n +$((seen + 1)) "$log" | grep -qF -- "$1" && return
+		sleep 0.05
+	done
+	complain "a reload does not say \"$1\": $(cat "$log")"
+}
+
+# What a reload could not bring into force is not what there is to take over.
+printf '[daemon]\narena = anonymous\nmemory = 32M,max=64M\n' >tmem.conf
+start --config tmem.conf
+attach
+sed -i "s,anonymous,$arena_dir/elsewhere," tmem.conf
+reload 'until the next start'
+goes_on "another arena than anonymous" --config tmem.conf
+sed -i "s,^arena.*,arena = anonymous,; s/32M,max=64M/128M/" tmem.conf
+reload 'the memory limit stays'
+goes_on "was made for at most 64 MiB" --config tmem.conf
+logged "going on without it"
+leave "what was not in force"
+
+# Wherever a successor fails, the sockets stay those of the old one.
+attach
+limit=$(ulimit -S -n)
+for files in $(seq 14 2 30); do
+	ulimit -S -n "$files"
+	old=$daemon old_log=$log
+	launch --memory 32M,max=64M --takeover
+	ulimit -S -n "$limit"
+	if serves; then
+		break
+	fi
+	daemon=$old log=$old_log
+	tmem stats >/dev/null ||
+		complain "with $files files: the old daemon cannot be spoken to: $(cat "$log")"
+	test -e "$TMEM_SOCKET" || complain "with $files files: there is no socket for clients"
+done
+leave "few files"
+end
 finish

@@ -198,9 +198,18 @@ if test "$(stat -f -c %T "$arena_dir")" = tmpfs; then
 	end
 fi
 
-# In the background: the caller waits until it serves, and learns if it fails.
-"$abs_top_builddir/tmemd" --config empty.conf --memory 64M --daemon ||
+# In the background: the caller waits until it serves, and learns if it fails. Its
+# files are still where they were.
+printf '[client web]\nweight = 3\n' >web.conf
+"$abs_top_builddir/tmemd" --config web.conf --memory 64M --daemon ||
 	complain "--daemon: status $?"
+printf '[client web]\nsocket = %s/web.sock\n' "$scratch" >web.conf
+kill -HUP "$(cat "$TMEM_SOCKET.lock")"
+for _ in $(seq 100); do
+	test -e web.sock && break
+	sleep 0.05
+done
+test -e web.sock || complain "--daemon: does not read its file again"
 tmem stats >/dev/null || complain "--daemon: does not answer once it has returned"
 "$abs_top_builddir/tmemd" --config empty.conf --memory 64M --daemon 2>/dev/null &&
 	complain "--daemon: a second one says that it serves"

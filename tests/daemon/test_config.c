@@ -155,7 +155,7 @@ END_TEST
 
 static int load(int argc, const char **argv)
 {
-	return tm_config_load(argc, (char **)(uintptr_t)argv, &config, error,
+	return tm_config_load(argc, (char **)(uintptr_t)argv, NULL, &config, error,
 			      sizeof(error));
 }
 

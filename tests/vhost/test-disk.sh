@@ -77,6 +77,31 @@ wait "$writer2" || complain "an operator's disk, over a takeover: $(cat err2)"
 "$peer" vm2 verify 8 256 || complain "vm2 is not what it was, in the successor"
 test "$(field vm2 connections)" -ge 1 || complain "vm2 is not listed"
 
+# While a successor is about to take over, which this one never gets to, no disk
+# comes or goes.
+hello()
+{
+	rm -f spoken
+	perl -MSocket -e '
+		socket my $s, AF_UNIX, SOCK_SEQPACKET, 0 or die;
+		connect $s, pack_sockaddr_un("$ARGV[0].takeover") or die;
+		open(my $f, ">", "spoken"); close($f);
+		recv $s, my $answer, 4096, 0;' "$TMEM_CONTROL" &
+	until test -e spoken; do
+		kill -0 $! || break
+	done
+}
+for _ in $(seq 50); do
+	hello
+	tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>err || break
+	wait $!
+	tmem disk remove vm3 || complain "vm3 is not removed"
+done
+grep -q 'a successor takes the disks over' err || complain "a disk may come: $(cat err)"
+wait $!
+tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" || complain "no disk may come any more"
+tmem disk remove vm3 || complain "no disk may go any more"
+
 # Demotion, by hand.
 tmem disk demote vm2 512K >out || complain "disk demote: status $?"
 in_file=$(field vm2 blocks_in_file)
