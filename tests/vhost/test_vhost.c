@@ -44,6 +44,7 @@
 #endif
 
 #define DISK_BYTES (8u << 20)
+#define FDS_NOTED 1024
 #define BIT(n) (UINT64_C(1) << (n))
 
 static char socket_path[108];
@@ -1099,6 +1100,82 @@ START_TEST(who_hangs_up_is_let_in_again_at_once)
 }
 END_TEST
 
+/* As they are now, and how many. */
+static int note_fds(bool is_open[FDS_NOTED])
+{
+	int count = 0;
+
+	for (int fd = 0; fd < FDS_NOTED; fd++)
+		count += is_open[fd] = fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static const uint32_t events[] = { TM_VHOST_SET_VRING_CALL,
+				   TM_VHOST_SET_VRING_ERR,
+				   TM_VHOST_SET_VRING_KICK };
+
+/* No descriptor has come so far, where that can be. */
+static void be_new(uint32_t request)
+{
+	struct tm_vhost_vring_addr addr = peer_ring_address(&peer, 0);
+
+	if (request != TM_VHOST_SET_VRING_KICK) {
+		ck_assert_int_eq(peer_connect(&peer, socket_path), 0);
+		ck_assert_int_eq(peer_negotiate(&peer), 0);
+		return;
+	}
+	connect_peer(0);
+	ck_assert_int_eq(
+		peer_set_state(&peer, TM_VHOST_SET_VRING_NUM, 0, PEER_ENTRIES),
+		0);
+	ck_assert_int_eq(peer_send(&peer, TM_VHOST_SET_VRING_ADDR, 0, &addr,
+				   sizeof(addr), NULL, 0),
+			 0);
+}
+
+/* The last one that came has been closed. */
+static void send_one_to_close(void)
+{
+	struct tm_vhost_region region = peer_region(&peer);
+
+	peer.protocol |= BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
+	connect_peer(1);
+	region.guest_address += PEER_MEMORY_BYTES;
+	region.user_address += UINT64_C(1) << 40;
+	ck_assert_int_eq(
+		change_region(TM_VHOST_ADD_MEM_REG, &region, peer.memory_fd),
+		0);
+	ck_assert_int_eq(
+		change_region(TM_VHOST_REM_MEM_REG, &region, peer.memory_fd),
+		0);
+}
+
+START_TEST(an_event_without_a_descriptor_has_nobody_elses)
+{
+	bool before[FDS_NOTED], after[FDS_NOTED];
+	uint32_t request = events[_i / 2];
+
+	note_fds(before);
+	if (_i % 2)
+		send_one_to_close();
+	else
+		be_new(request);
+	/* Somebody else's has the number that is free. */
+	for (int i = 0; i < 8; i++) {
+		int fd = eventfd(0, EFD_CLOEXEC);
+
+		ck_assert(fd >= 0 && fd < FDS_NOTED);
+		before[fd] = true;
+	}
+	ck_assert_int_eq(peer_set_event(&peer, request, 0, -1), 0);
+	leave();
+	note_fds(after);
+	for (int fd = 0; fd < FDS_NOTED; fd++)
+		ck_assert_msg(after[fd] == before[fd], "descriptor %d %s", fd,
+			      before[fd] ? "was closed" : "was kept");
+}
+END_TEST
+
 START_TEST(a_second_front_end_is_turned_away)
 {
 	uint8_t data[4096];
@@ -1161,11 +1238,9 @@ END_TEST
 
 static int count_fds(void)
 {
-	int count = 0;
+	bool is_open[FDS_NOTED];
 
-	for (int fd = 0; fd < 1024; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
+	return note_fds(is_open);
 }
 
 START_TEST(a_door_that_cannot_open_keeps_nothing)
@@ -1238,6 +1313,8 @@ int main(void)
 	tcase_add_test(tcase, a_request_that_was_not_told_stays_marked);
 	tcase_add_test(tcase, what_got_into_the_used_ring_is_not_done_again);
 	tcase_add_test(tcase, who_hangs_up_is_let_in_again_at_once);
+	tcase_add_loop_test(
+		tcase, an_event_without_a_descriptor_has_nobody_elses, 0, 6);
 	tcase_add_test(tcase, a_second_front_end_is_turned_away);
 	tcase_add_test(tcase, it_sleeps_when_nobody_asks);
 	tcase_add_test(tcase, who_kicks_without_end_has_no_processor);

@@ -266,6 +266,9 @@ static const char *set_event(struct tm_vhost_device *device,
 
 	if (message->has_fd && !is_event(*fd))
 		return "an event that is no eventfd";
+	/* Where none came, what came once still stands. */
+	if (!message->has_fd)
+		*fd = -1;
 	if (message->request == TM_VHOST_SET_VRING_KICK)
 		return set_kick(device, ring, fd);
 	close_fd(place);
