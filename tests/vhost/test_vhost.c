@@ -1085,6 +1085,64 @@ START_TEST(what_got_into_the_used_ring_is_not_done_again)
 }
 END_TEST
 
+static bool is_called(uint32_t queue)
+{
+	struct pollfd polled = {
+		.fd = peer.queue[queue].call_fd,
+		.events = POLLIN,
+	};
+
+	return poll(&polled, 1, PEER_WAIT_MS) > 0;
+}
+
+/* Its back end died between the used ring and the call. */
+START_TEST(what_a_predecessor_did_not_tell_is_told)
+{
+	_Atomic uint16_t *used_index =
+		(void *)(peer.memory + PEER_USED + TM_VIRTIO_RING_INDEX);
+
+	if (_i)
+		peer.features &= ~BIT(TM_VIRTIO_F_EVENT_IDX);
+	/* It waits for the first, and is past it. */
+	atomic_store(used_index, htole16(3));
+	peer_set_available(&peer, 0, 3);
+	peer.queue[0].base = 3;
+	connect_peer(1);
+	ck_assert(is_called(0));
+}
+END_TEST
+
+START_TEST(what_was_told_elsewhere_is_told_again)
+{
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_FLUSH, 0, NULL, 0), 0);
+	close(peer.queue[0].call_fd);
+	peer.queue[0].call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ck_assert_int_eq(peer_set_event(&peer, TM_VHOST_SET_VRING_CALL, 0,
+					peer.queue[0].call_fd),
+			 0);
+	ck_assert(is_called(0));
+}
+END_TEST
+
+START_TEST(a_ring_that_starts_again_calls)
+{
+	uint64_t value;
+
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_FLUSH, 0, NULL, 0), 0);
+	ck_assert_int_eq(peer_stop_queue(&peer, 0), 1);
+	while (read(peer.queue[0].call_fd, &value, sizeof(value)) > 0)
+		;
+	ck_assert_int_eq(peer_set_event(&peer, TM_VHOST_SET_VRING_KICK, 0,
+					peer.queue[0].kick_fd),
+			 0);
+	ck_assert(is_called(0));
+}
+END_TEST
+
 START_TEST(who_hangs_up_is_let_in_again_at_once)
 {
 	uint8_t data[4096];
@@ -1312,6 +1370,10 @@ int main(void)
 	tcase_add_test(tcase, requests_in_flight_are_done_again_in_order);
 	tcase_add_test(tcase, a_request_that_was_not_told_stays_marked);
 	tcase_add_test(tcase, what_got_into_the_used_ring_is_not_done_again);
+	tcase_add_loop_test(tcase, what_a_predecessor_did_not_tell_is_told, 0,
+			    2);
+	tcase_add_test(tcase, what_was_told_elsewhere_is_told_again);
+	tcase_add_test(tcase, a_ring_that_starts_again_calls);
 	tcase_add_test(tcase, who_hangs_up_is_let_in_again_at_once);
 	tcase_add_loop_test(
 		tcase, an_event_without_a_descriptor_has_nobody_elses, 0, 6);

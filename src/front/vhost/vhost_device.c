@@ -15,6 +15,12 @@
  * lead anywhere is found out at the start: a ring that does not is broken,
  * which stops it and is logged, until the front end stops it.
  *
+ * What was pushed before a ring began, or while another descriptor stood for
+ * its calls, may never have been told: a back end died between the two, or a
+ * front end masked them. The guest waits for it, and its event index says that
+ * it has been. So a start and a new descriptor owe one call, which the worker
+ * makes: a call too many harms nobody.
+ *
  * Every change to a ring, and to what rings use, is made while the workers
  * concerned are parked; requests that have been taken are finished then. That
  * bounds a change by the time of a request.
@@ -87,6 +93,7 @@ static void reset_ring(struct tm_vhost_ring *ring, uint32_t number)
 	memset(&ring->queue, 0, sizeof(ring->queue));
 	ring->queue.number = number;
 	ring->has_addr = ring->is_enabled = ring->is_started = false;
+	ring->owes_call = false;
 	atomic_store(&ring->is_broken, false);
 }
 
@@ -225,6 +232,7 @@ void tm_vhost_ring_start(struct tm_vhost_device *device,
 				       &ring->addr, device->area);
 
 	ring->is_started = true;
+	ring->owes_call = true;
 	atomic_store(&ring->is_broken, err);
 	if (err)
 		tm_vhost_say(device, TMEM_LOG_WARNING, "queue %u stopped: %s",
@@ -274,6 +282,8 @@ static const char *set_event(struct tm_vhost_device *device,
 	close_fd(place);
 	*place = *fd;
 	*fd = -1;
+	if (message->request == TM_VHOST_SET_VRING_CALL)
+		ring->owes_call = true;
 	return NULL;
 }
 

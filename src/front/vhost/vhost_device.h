@@ -34,6 +34,7 @@ struct tm_vhost_ring {
 	int kick_fd; /* -1: it is polled */
 	int call_fd;
 	int error_fd;
+	bool owes_call; /* whoever was called before may not have heard it */
 	/* set by the worker: it serves it no more */
 	_Atomic bool is_broken;
 };

@@ -88,11 +88,15 @@ static int signal_guest(struct tm_vhost_ring *ring)
 	const uint64_t one = 1;
 	int must = tm_vhost_queue_must_signal(&ring->queue);
 
+	if (must < 0)
+		return must;
+	must |= ring->owes_call;
+	ring->owes_call = false;
 	/* Never waits: whoever filled it has been told often enough. */
-	if (must > 0 && ring->call_fd >= 0 &&
+	if (must && ring->call_fd >= 0 &&
 	    write(ring->call_fd, &one, sizeof(one)) < 0)
 		return 0;
-	return must < 0 ? must : 0;
+	return 0;
 }
 
 /* How many were served. */
@@ -106,7 +110,7 @@ static uint32_t serve_ring(struct tm_vhost_worker *worker,
 		err = serve_one(worker, ring);
 		served += err > 0;
 	}
-	if (err >= 0 && served)
+	if (err >= 0 && (served || ring->owes_call))
 		err = signal_guest(ring);
 	if (err < 0)
 		break_ring(worker, ring);
