@@ -444,6 +444,34 @@ START_TEST(plain_answers_are_those_of_the_store)
 }
 END_TEST
 
+START_TEST(that_there_is_no_room_is_for_the_authorised_to_know)
+{
+	const struct tmem_uuid uuid = { { 17, 17 } };
+
+	for (uint64_t i = 1; i <= TMEM_XEN_SHARED_POOLS_MAX; i++) {
+		rig_auth(&rig, 1, i, i, true);
+		ck_assert_int_ge(guest_new_pool_uuid(&a, RIG_SHARED, i, i), 0);
+	}
+	ck_assert_int_eq(guest_new_pool_uuid(&b, RIG_SHARED, 17, 17), 0);
+	/* A private one: who gets a page takes it. */
+	ck_assert_int_eq(guest_put(&b, 0, 1, 1, 1), 1);
+	ck_assert_int_eq(guest_get(&b, 0, 1, 1, 1), 1);
+	ck_assert_int_eq(guest_get(&b, 0, 1, 1, 1), -TMEM_XEN_EEMPTY);
+	b.flags = TMEM_XEN_OP_PLAIN;
+	ck_assert_int_eq(guest_new_pool_uuid(&b, RIG_SHARED, 17, 17), -EACCES);
+	b.flags = 0;
+	/* By the store's owner, and by Xen's. */
+	tmem_client_set_shared_auth(b.domain->client, &uuid, true);
+	ck_assert_int_eq(guest_new_pool_uuid(&b, RIG_SHARED, 17, 17), -EPERM);
+	tmem_client_set_shared_auth(b.domain->client, &uuid, false);
+	rig_auth(&rig, 2, 17, 17, true);
+	ck_assert_int_eq(guest_new_pool_uuid(&b, RIG_SHARED, 17, 17), -EPERM);
+	ck_assert_int_eq(guest_put(&b, 1, 1, 1, 1), -ENODEV);
+	ck_assert_int_eq(guest_new_pool(&b, RIG_EPHEMERAL), 1);
+	tm_test_check(&rig.t);
+}
+END_TEST
+
 START_TEST(a_frozen_client_of_a_plain_transport_replaces_nothing)
 {
 	guest_new_pool(&a, RIG_PERSISTENT);
@@ -561,6 +589,7 @@ int main(void)
 	rig_add(suite, a_bad_frame_says_what_xen_says, 1);
 	rig_add(suite, a_frame_of_a_32_bit_guest_has_32_bits, 1);
 	rig_add(suite, plain_answers_are_those_of_the_store, 1);
+	rig_add(suite, that_there_is_no_room_is_for_the_authorised_to_know, 1);
 	rig_add(suite,
 		a_frozen_client_of_a_plain_transport_replaces_nothing, 1);
 	rig_add(suite, a_pool_is_empty_when_its_last_object_was_flushed, 1);

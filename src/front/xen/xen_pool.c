@@ -188,6 +188,22 @@ static int make_alias(struct tmem_xen_domain *domain, int slot, int at)
 	return -EEXIST;
 }
 
+/* All slots are taken, which who is not let in does not learn. Whether he is,
+ * the store alone can say. */
+static int refuse_shared(struct tmem_xen_domain *domain, int slot,
+			 const struct tmem_uuid *uuid)
+	TM_REQUIRES(domain->xen->lock)
+{
+	int result;
+
+	/* Not the guest's call: what that made once stays. */
+	tmem_client_set_call(domain->client, 0);
+	result = open_shared(domain, slot, uuid);
+	if (result >= 0)
+		tmem_pool_destroy(domain->client, result);
+	return result == -EACCES ? -EACCES : -EPERM;
+}
+
 static int create_shared(struct tmem_xen_domain *domain, int slot,
 			 const struct tmem_uuid *uuid, bool may_alias)
 	TM_REQUIRES(domain->xen->lock)
@@ -195,6 +211,8 @@ static int create_shared(struct tmem_xen_domain *domain, int slot,
 	int at = prepare_shared(domain->xen, uuid);
 	int result;
 
+	if (at == -EPERM)
+		return refuse_shared(domain, slot, uuid);
 	if (at < 0)
 		return at;
 	result = open_shared(domain, slot, uuid);
