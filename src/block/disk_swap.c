@@ -297,15 +297,25 @@ static int swap_read(struct tm_disk *disk, struct tm_piece *piece)
 
 /* --- put ------------------------------------------------------------------ */
 
-/* How often the client's puts were refused because it was frozen; what the
- * connected cannot be told for each put. */
-static uint64_t count_frozen(struct tm_swap *swap)
+/* What the client has counted of its refused puts; the connected cannot be told
+ * the reason of each. */
+struct refusals {
+	uint64_t all;
+	uint64_t frozen;
+};
+
+static struct refusals count_refusals(struct tm_swap *swap)
 {
 	struct tmem_counts counts = { .struct_size = sizeof(counts) };
 
-	return tmem_client_get_counts(swap->disk.client, &counts)
-		       ? 0
-		       : counts.refused_frozen;
+	if (tmem_client_get_counts(swap->disk.client, &counts))
+		return (struct refusals){ 0 };
+	atomic_store(&swap->refused_seen, counts.puts_refused);
+	atomic_store(&swap->frozen_seen, counts.refused_frozen);
+	return (struct refusals){
+		.all = counts.puts_refused,
+		.frozen = counts.refused_frozen,
+	};
 }
 
 static bool is_refusal(int result)
@@ -316,29 +326,34 @@ static bool is_refusal(int result)
 
 /* How long puts wait for a client to thaw; one for all puts of a piece. */
 struct patience {
-	uint64_t frozen; /* what count_frozen() was before the puts */
+	struct refusals before; /* as they were seen last */
 	uint64_t deadline_ns; /* 0: nothing has waited yet */
 };
 
 static struct patience new_patience(struct tm_swap *swap)
 {
-	return (struct patience){ .frozen = atomic_load(&swap->frozen_seen) };
+	return (struct patience){
+		.before = { .all = atomic_load(&swap->refused_seen),
+			    .frozen = atomic_load(&swap->frozen_seen) },
+	};
 }
 
-/* Was it the client being frozen that refused a put with this result? */
+/*
+ * Was it the client being frozen that refused a put with this result? @before:
+ * of a time before the put; set to what is now.
+ *
+ * A daemon that was started anew counts from 0. Where there are no more
+ * refusals than before, this one's reason is not known: put it again.
+ */
 static bool is_frozen_refusal(struct tm_swap *swap, int result,
-			      struct patience *patience)
+			      struct refusals *before)
 {
-	uint64_t now;
+	const struct refusals was = *before;
 
 	if (swap->disk.is_embedded || result != TMEM_PUT_REFUSED)
 		return result == -EBUSY;
-	now = count_frozen(swap);
-	if (now <= patience->frozen)
-		return false;
-	patience->frozen = now;
-	atomic_store(&swap->frozen_seen, now);
-	return true;
+	*before = count_refusals(swap);
+	return before->frozen != was.frozen || before->all <= was.all;
 }
 
 /*
@@ -352,8 +367,10 @@ static int put_on(struct tm_swap *swap, uint64_t block, int place,
 		  const void *page, struct patience *patience, int result)
 {
 	const struct timespec pause = { .tv_nsec = FROZEN_POLL_NS };
+	/* Each block's own: the first to look sees the refusals of them all. */
+	struct refusals before = patience->before;
 
-	while (is_frozen_refusal(swap, result, patience)) {
+	while (is_frozen_refusal(swap, result, &before)) {
 		uint64_t now_ns = tm_clock_system_now_ns(NULL);
 
 		if (!patience->deadline_ns)
@@ -826,7 +843,7 @@ int tm_swap_open(const struct tm_disk_config *config, struct tm_disk **disk)
 		for (int place = 0; place < 2; place++)
 			tm_bits_set_range(swap->maybe[place], 0,
 					  swap->disk.blocks);
-	atomic_store(&swap->frozen_seen, count_frozen(swap));
+	count_refusals(swap);
 	*disk = &swap->disk;
 	return 0;
 }

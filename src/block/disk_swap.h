@@ -50,7 +50,9 @@ struct tm_swap {
 	tm_bits_word *maybe[2];
 	tm_bits_word *lost;
 	tm_bits_word *touched; /* since demotion last came by; any time */
-	/* The last that was seen of the client's refused_frozen. */
+	/* The last that was seen of the client's puts_refused, and of its
+	 * refused_frozen. */
+	_Atomic uint64_t refused_seen;
 	_Atomic uint64_t frozen_seen;
 	/* In words of bits; demotion goes on from here. */
 	_Atomic uint64_t hand;

@@ -153,6 +153,109 @@ START_TEST(a_frozen_client_is_not_a_full_one)
 }
 END_TEST
 
+/* As many as go in one batch. */
+#define MANY 32
+
+static int write_many(struct disk_rig *rig, uint32_t generation)
+{
+	static uint8_t pages[MANY][TM_BLOCK_SIZE];
+
+	for (uint64_t b = 0; b < MANY; b++)
+		rig_page(pages[b], b, generation);
+	return tm_disk_write(rig->disk, pages, 0, sizeof(pages));
+}
+
+static void read_many(struct disk_rig *rig, uint32_t generation)
+{
+	for (uint64_t b = 0; b < MANY; b++)
+		ck_assert_int_eq(rig_read(rig, b, generation), 0);
+	ck_assert_uint_eq(rig_info(rig).blocks_refused, 0);
+}
+
+static void *write_many_slowly(void *opaque)
+{
+	struct slow_write *w = opaque;
+
+	w->result = write_many(w->rig, 3);
+	return NULL;
+}
+
+static uint64_t count_frozen(struct ring_host *host)
+{
+	struct tmem_counts counts = { .struct_size = sizeof(counts) };
+
+	ck_assert_int_eq(tmem_client_get_counts(client_in(host), &counts), 0);
+	return counts.refused_frozen;
+}
+
+START_TEST(all_blocks_of_a_write_wait_for_a_frozen_client)
+{
+	struct slow_write w = { 0 };
+	struct ring_host host;
+	struct disk_rig rig;
+	pthread_t thread;
+	uint64_t before;
+
+	begin(&host, &rig, ROOMY);
+	rig.config.pause_ms = 30;
+	rig_must_open(&rig);
+	ck_assert_int_eq(write_many(&rig, 1), 0);
+	ck_assert_int_eq(tmem_client_set_frozen(client_in(&host), true), 0);
+	ck_assert_int_eq(write_many(&rig, 2), -ETIMEDOUT);
+	read_many(&rig, 1);
+	tm_disk_close(rig.disk);
+	rig.config.pause_ms = 60000;
+	rig_must_open(&rig);
+	w.rig = &rig;
+	before = count_frozen(&host);
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_many_slowly, &w),
+			 0);
+	/* All were refused, and one was tried again. */
+	while (count_frozen(&host) < before + MANY + 1)
+		usleep(1000);
+	ck_assert_int_eq(tmem_client_set_frozen(client_in(&host), false), 0);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(w.result, 0);
+	read_many(&rig, 3);
+	end(&host, &rig);
+}
+END_TEST
+
+/* It counts from 0 again, and comes to the very number it had. */
+START_TEST(a_frozen_client_is_not_a_full_one_after_a_restart)
+{
+	char arena[RIG_PATH];
+	struct ring_host host;
+	struct disk_rig rig;
+
+	ring_host_init(&host, ROOMY);
+	rig_path(arena, "connected-arena");
+	host.config.arena = arena;
+	ring_host_open(&host);
+	connect_to(&rig, &host, BLOCKS);
+	/* Less than one turn: all writes are refused equally often. */
+	rig.config.pause_ms = 1;
+	rig_must_open(&rig);
+	ck_assert_int_eq(write_many(&rig, 1), 0);
+	for (int life = 0; life < 3; life++) {
+		ck_assert_int_eq(tmem_client_set_frozen(client_in(&host), true),
+				 0);
+		for (int i = 0; i <= life; i++)
+			ck_assert_int_eq(write_many(&rig, 2), -ETIMEDOUT);
+		read_many(&rig, 1);
+		ring_host_close(&host);
+		memset(host.clients, 0, sizeof(host.clients));
+		ring_host_open(&host);
+		read_many(&rig, 1);
+	}
+	ck_assert_int_eq(tmem_client_set_frozen(client_in(&host), false), 0);
+	ck_assert_int_eq(write_many(&rig, 3), 0);
+	read_many(&rig, 3);
+	end(&host, &rig);
+	unlink(arena);
+}
+END_TEST
+
 START_TEST(the_disk_outlives_the_daemon)
 {
 	char arena[RIG_PATH];
@@ -259,6 +362,8 @@ int main(void)
 	tcase_add_test(tc, blocks_come_back_over_the_channel);
 	tcase_add_test(tc, refused_over_the_channel_goes_to_the_file);
 	tcase_add_test(tc, a_frozen_client_is_not_a_full_one);
+	tcase_add_test(tc, all_blocks_of_a_write_wait_for_a_frozen_client);
+	tcase_add_test(tc, a_frozen_client_is_not_a_full_one_after_a_restart);
 	tcase_add_test(tc, the_disk_outlives_the_daemon);
 	tcase_add_loop_test(tc, a_cache_works_whatever_pool_it_may_have, 0, 2);
 	suite_add_tcase(suite, tc);
