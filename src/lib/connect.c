@@ -77,7 +77,7 @@ struct connected {
 	struct tm_link *link;		/* NULL: down */
 	struct known_pool pools[TMEM_POOLS_MAX];
 	struct tm_ring_op *kept;
-	uint32_t kept_count;
+	uint32_t kept_count;		/* 0 while there is a link */
 	uint32_t kept_max;
 	/* atomic */
 	_Atomic bool is_lost;
@@ -356,6 +356,10 @@ static void give_up(struct connected *c, struct tm_lane *lane,
 		if (!keep(c, &calls[i]))
 			atomic_store(&c->is_lost, true);
 	}
+	/* Another lane may have made a link meanwhile. These come before all
+	 * that is called once we have answered, so on the next one. */
+	if (c->kept_count && c->link)
+		put_down(c, c->link);
 	tm_lock_release(&c->link_lock);
 }
 

@@ -8,8 +8,12 @@
  */
 #include <config.h>
 
+#include <semaphore.h>
+#include <stdarg.h>
+
 #include "test_store.h"
 #include "ring_host.h"
+#include "lock.h"
 #include "ring_abi.h"
 
 #define PERSISTENT TMEM_POOL_PERSISTENT
@@ -725,6 +729,128 @@ END_TEST
 
 #endif
 
+/* --- one that is held up --------------------------------------------------------- */
+
+/* Who gives up is held up as it lets go of the lock that another waits for,
+ * until that one has a new link. */
+static _Thread_local enum { NOBODY, GIVES_UP, IS_HELD_UP, COMES_AFTER } role;
+static sem_t has_failed, is_awaited, is_linked;
+
+static void say_held_up(void *opaque, enum tmem_log_level level,
+			const char *text)
+{
+	(void)opaque;
+	(void)level;
+	if (role != GIVES_UP || !strstr(text, "does not come back"))
+		return;
+	sem_post(&has_failed);
+	sem_wait(&is_awaited);
+	role = IS_HELD_UP;
+}
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+long __wrap_syscall(long number, ...)
+{
+	long a[6], result;
+	va_list list;
+
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	if (role == COMES_AFTER && number == SYS_futex &&
+	    (int)a[1] == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG))
+		sem_post(&is_awaited);
+	result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (role == IS_HELD_UP && number == SYS_futex &&
+	    (int)a[1] == (FUTEX_WAKE | FUTEX_PRIVATE_FLAG)) {
+		role = NOBODY;
+		sem_wait(&is_linked);
+	}
+	return result;
+}
+
+static void *put_and_give_up(void *opaque)
+{
+	role = GIVES_UP;
+	ck_assert_int_eq(tm_test_put(client, *(int *)opaque, 1, 1, TM_PAGE_TEXT,
+				     2),
+			 -ETIMEDOUT);
+	return NULL;
+}
+
+static void *come_after(void *opaque)
+{
+	role = COMES_AFTER;
+	while (tm_test_get(client, *(int *)opaque, 2, 0, TM_PAGE_TEXT, 0) ==
+	       -ETIMEDOUT)
+		;
+	sem_post(&is_linked);
+	return NULL;
+}
+
+static void close_daemon_here(void)
+{
+	ring_host_close(&host);
+	memset(host.clients, 0, sizeof(host.clients));
+}
+
+static void connect_here(void)
+{
+	struct tmem_connect_config config;
+
+	ring_host_init(&host, MEMORY_BYTES);
+	snprintf(arena, sizeof(arena), "/dev/shm/tmem-ring-%ld",
+		 (long)getpid());
+	unlink(arena);
+	host.config.arena = arena;
+	ring_host_open(&host);
+	tmem_connect_config_init(&config);
+	config.socket = host.socket;
+	config.name = "client";
+	config.rings = 2;
+	config.timeout_ms = 500;
+	config.log = say_held_up;
+	ck_assert_int_eq(tmem_connect(&config, &client), 0);
+}
+
+START_TEST(a_put_that_was_given_up_drops_no_later_one)
+{
+	pthread_t first, second;
+	int pool, result;
+
+	connect_here();
+	sem_init(&has_failed, 0, 0);
+	sem_init(&is_awaited, 0, 0);
+	sem_init(&is_linked, 0, 0);
+	pool = tm_test_pool(client, PERSISTENT);
+	close_daemon_here();
+	pthread_create(&first, NULL, put_and_give_up, &pool);
+	sem_wait(&has_failed);
+	ring_host_open(&host);
+	pthread_create(&second, NULL, come_after, &pool);
+	pthread_join(second, NULL);
+	pthread_join(first, NULL);
+	do
+		result = tm_test_put(client, pool, 1, 1, TM_PAGE_TEXT, 3);
+	while (result == -ETIMEDOUT);
+	ck_assert_int_eq(result, TMEM_PUT_STORED);
+	close_daemon_here();
+	ring_host_open(&host);
+	do
+		result = tm_test_get(client, pool, 1, 1, TM_PAGE_TEXT, 3);
+	while (result == -ETIMEDOUT);
+	ck_assert_int_eq(result, TMEM_GET_HIT);
+	tmem_client_detach(client);
+	while (atomic_load(&host.attached))
+		usleep(1000);
+	ring_host_close(&host);
+	unlink(arena);
+}
+END_TEST
+
 /* --- a successor ------------------------------------------------------------------ */
 
 /* Two daemons: the first hands its peer over on SIGUSR1, over a socket pair, and
@@ -893,6 +1019,9 @@ static Suite *ring_suite(void)
 	tcase_add_test(tcase, pools_are_made_once_while_the_daemon_is_killed);
 	tcase_add_test(tcase, a_batch_outlives_the_daemon);
 #endif
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("held_up");
+	tcase_add_test(tcase, a_put_that_was_given_up_drops_no_later_one);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
