@@ -13,7 +13,8 @@
 
 /* How long a daemon may be silent that has been asked to do something: nothing
  * takes longer than freezing a busy client, which a stream may begin with; a
- * stream with nothing to say says so every second. */
+ * stream with nothing to say says so every second, but for a live one that has
+ * come to its end: it is silent until the hand-over. */
 #define TM_CLI_SILENCE_S 120
 
 /* A verb that has these options begins its target with this. */

@@ -161,6 +161,13 @@ static int send_request(const struct exchange *x)
 
 /* --- receiving ----------------------------------------------------------- */
 
+static bool is_patient(const struct exchange *x)
+{
+	const struct tm_http_request *request = x->request;
+
+	return request->is_patient && request->is_patient(request->opaque);
+}
+
 /* More into the buffer. 0: the peer has ended. */
 static ssize_t fill(struct exchange *x, size_t most)
 {
@@ -170,11 +177,15 @@ static ssize_t fill(struct exchange *x, size_t most)
 		x->at = x->filled = 0;
 	if (x->filled >= most)
 		return -EPROTO;
-	do
+	for (;;) {
 		n = recv(x->fd, x->buffer + x->filled, most - x->filled, 0);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		if (n >= 0)
+			break;
+		if (errno != EINTR && errno != EAGAIN)
+			return -errno;
+		if (errno == EAGAIN && !is_patient(x))
+			return -ETIMEDOUT;
+	}
 	x->filled += (size_t)n;
 	return n;
 }

@@ -5,6 +5,7 @@
 #ifndef TM_HTTP_CLIENT_H
 #define TM_HTTP_CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -22,7 +23,9 @@
  *	is; 0: that was all; negative errno: stop, and cut the connection
  * @sink: takes the body of an answer with status 200 as it comes; negative
  *	errno: stop. NULL: it is kept in the answer, as that of other answers is
- * @opaque: passed to @source and @sink
+ * @is_patient: asked when the peer has sent nothing for @timeout_s: is it waited
+ *	for as long again? NULL: no
+ * @opaque: passed to @source, @sink and @is_patient
  * @timeout_s: how long to wait for the peer while it neither takes nor sends a
  *	byte; 0: for ever
  */
@@ -34,6 +37,7 @@ struct tm_http_request {
 	size_t body_size;
 	ssize_t (*source)(void *opaque, void *buffer, size_t size);
 	int (*sink)(void *opaque, const void *data, size_t size);
+	bool (*is_patient)(void *opaque);
 	void *opaque;
 	unsigned timeout_s;
 };

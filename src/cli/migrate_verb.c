@@ -116,6 +116,14 @@ static bool was_cut(struct migration *m)
 	return is_cut;
 }
 
+/* Nothing comes behind the end, and the target takes its time. */
+static bool waits_for_target(void *opaque)
+{
+	struct migration *m = opaque;
+
+	return m->watch.in.is_ended && !was_cut(m);
+}
+
 static void *run_source(void *opaque)
 {
 	struct migration *m = opaque;
@@ -126,6 +134,7 @@ static void *run_source(void *opaque)
 		.method = "GET",
 		.path = path,
 		.sink = pass_on,
+		.is_patient = waits_for_target,
 		.opaque = m,
 		.timeout_s = TM_CLI_SILENCE_S,
 	};

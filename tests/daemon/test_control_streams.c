@@ -492,6 +492,41 @@ START_TEST(who_does_not_answer_is_not_waited_for)
 }
 END_TEST
 
+/* It is blocked, until it has been waited for. */
+static bool unblock(void *opaque)
+{
+	struct stage *stage = opaque;
+
+	if (atomic_exchange(&stage->is_blocked, false))
+		sem_post(&stage->go_on);
+	return true;
+}
+
+START_TEST(who_is_patient_waits_for_a_silent_peer)
+{
+	struct tm_http_request request = {
+		.method = "GET",
+		.path = "/download",
+		.sink = sink,
+		.is_patient = unblock,
+		.timeout_s = 1,
+	};
+	struct tm_http_answer answer;
+	struct fixture f;
+
+	open_fixture(&f, MANY);
+	atomic_store(&f.stage.is_blocked, true);
+	request.socket = f.path;
+	request.opaque = &f.stage;
+	ck_assert_int_eq(tm_http_call(&request, &answer), 0);
+	ck_assert_int_eq(answer.status, 200);
+	ck_assert(f.stage.is_right);
+	ck_assert_uint_eq(f.stage.got, MANY);
+	tm_http_free(&answer);
+	close_fixture(&f);
+}
+END_TEST
+
 int main(void)
 {
 	const int many = sizeof(sizes) / sizeof(sizes[0]);
@@ -511,6 +546,7 @@ int main(void)
 	tcase_add_test(tcase, a_stream_takes_as_long_as_it_takes);
 	tcase_add_test(tcase, who_never_asks_gives_way);
 	tcase_add_test(tcase, who_does_not_answer_is_not_waited_for);
+	tcase_add_test(tcase, who_is_patient_waits_for_a_silent_peer);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
