@@ -5,9 +5,9 @@
  * is in them.
  *
  * The process runs on. A page that is gone when it is read is passed over; a
- * process that ends meanwhile is an error, since what was read of it is no
- * picture of anything. Whoever may trace a process may read it: the message
- * says what forbids it where the kernel does not let us.
+ * process that ends meanwhile, or runs another program, is an error, since what
+ * was read of it is no picture of anything. Whoever may trace a process may read
+ * it: the message says what forbids it where the kernel does not let us.
  */
 #include <config.h>
 
@@ -200,22 +200,35 @@ static bool has_ended(pid_t pid)
 	return state == 'Z' || state == 'X';
 }
 
+/* Of memory that is no more all three files are empty: the process runs another
+ * program, or is about to end. */
+static bool has_memory(const struct process *process)
+{
+	char byte;
+
+	return pread(fileno(process->maps), &byte, 1, 0) == 1;
+}
+
 int tm_pages_of_process(struct tm_pages *pages, pid_t pid)
 {
 	uint64_t before = pages->offered;
 	struct process process;
 	int err = open_process(&process, pid);
+	bool is_gone;
 
 	if (err)
 		return refuse(pid, err);
 	err = read_process(&process, pages);
+	is_gone = pages->offered != before && !has_memory(&process);
 	close_process(&process);
 	if (err && err == pages->error)
 		return err;
 	if (err)
 		return refuse(pid, err);
-	if (has_ended(pid)) {
-		tm_cli_error("process %d: ended while it was read", (int)pid);
+	if (is_gone || has_ended(pid)) {
+		tm_cli_error("process %d: ended, or began to run another "
+			     "program, while it was read",
+			     (int)pid);
 		return -ESRCH;
 	}
 	if (pages->offered == before) {

@@ -68,6 +68,33 @@ expect 1 capture --pid "$pid" --output process
 says "process $pid"
 unchanged
 
+# Nor has one that runs another program when some of its pages have been written.
+mkfifo go dump-pipe
+perl -e '
+	my $pages = "page" x 4194304;
+	$| = 1;
+	print "ready\n";
+	<STDIN>;
+	exec "sleep", 300' <go >ready &
+pid=$!
+started="$started $pid"
+exec 6>go
+read -r _ <ready
+called="capture of a process that runs another program"
+tmem capture --pid "$pid" --output dump-pipe 2>err >out &
+job=$!
+exec 5<dump-pipe
+head -c 4096 <&5 >/dev/null
+echo >&6
+while kill -0 "$pid" && ! grep -q sleep "/proc/$pid/comm"; do
+	sleep 0.01
+done
+cat <&5 >/dev/null
+wait $job && complain "$called: status 0"
+says "process $pid: ended, or began to run another program"
+exec 5<&- 6>&-
+rm dump-pipe
+
 # Interrupted: who says so leaves the old dump. A signal that comes when the dump
 # has its name, or before any of it was written, ends the program as it ends any.
 head -c 4194304 /dev/zero >zeros
