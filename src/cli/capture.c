@@ -59,13 +59,7 @@ static int set_output(void *target, const char *value)
 
 static int set_most(void *target, const char *value)
 {
-	uint64_t *bytes = &((struct capture *)target)->most_bytes;
-
-	if (tm_cli_set_size(bytes, "most", value))
-		return -EINVAL;
-	if (*bytes < TMEM_PAGE_SIZE)
-		return tm_cli_error("--most: \"%s\" is less than a page", value);
-	return 0;
+	return tm_cli_set_most(&((struct capture *)target)->most_bytes, value);
 }
 
 static int set_json(void *target, const char *value)

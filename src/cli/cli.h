@@ -85,6 +85,8 @@ void tm_cli_log(void *opaque, enum tmem_log_level level, const char *text);
 
 /* Ready-made set() bodies. */
 int tm_cli_set_size(uint64_t *bytes, const char *option, const char *value);
+/* --most, of bytes: at least a page of it. */
+int tm_cli_set_most(uint64_t *bytes, const char *value);
 int tm_cli_set_number(uint64_t *number, const char *option, const char *value,
 		      uint64_t min, uint64_t max);
 

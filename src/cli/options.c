@@ -187,6 +187,15 @@ int tm_cli_set_size(uint64_t *bytes, const char *option, const char *value)
 			    option, value);
 }
 
+int tm_cli_set_most(uint64_t *bytes, const char *value)
+{
+	if (tm_cli_set_size(bytes, "most", value))
+		return -EINVAL;
+	if (*bytes < TMEM_PAGE_SIZE)
+		return tm_cli_error("--most: \"%s\" is less than a page", value);
+	return 0;
+}
+
 int tm_cli_set_number(uint64_t *number, const char *option, const char *value,
 		      uint64_t min, uint64_t max)
 {

@@ -144,7 +144,7 @@ static int set_most(void *target, const char *value)
 {
 	uint64_t bytes;
 
-	if (tm_cli_set_size(&bytes, "most", value))
+	if (tm_cli_set_most(&bytes, value))
 		return -EINVAL;
 	((struct replay *)target)->most_pages = bytes / TMEM_PAGE_SIZE;
 	return 0;

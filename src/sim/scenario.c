@@ -34,6 +34,8 @@
 #define TRACE_ROWS_MAX 100000
 #define HOUR_NS (3600 * TM_SIM_NS_PER_S)
 #define TIB (UINT64_C(1) << 40)
+#define NAME_CHARACTERS                                                      \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:@+-"
 
 enum kind { SIZE, TIME, NUMBER, SWITCH };
 
@@ -303,11 +305,13 @@ static int begin_guest(struct tm_sim_scenario *s, const char *name, char *error,
 {
 	struct tm_sim_guest_spec *guest = &s->guests[s->guest_count];
 
+	/* It stands in plots and reports as it is. */
 	if (s->guest_count == TM_SIM_GUESTS_MAX || !*name ||
-	    strlen(name) >= sizeof(guest->name) - 3) {
+	    strlen(name) >= sizeof(guest->name) - 3 ||
+	    name[strspn(name, NAME_CHARACTERS)]) {
 		snprintf(error, size,
-			 "a guest needs a name, of at most 28 bytes, and there "
-			 "may be %d",
+			 "a guest needs a name, of at most 28 letters, digits "
+			 "and any of ._:@+-, and there may be %d",
 			 TM_SIM_GUESTS_MAX);
 		return -EINVAL;
 	}

@@ -46,6 +46,8 @@ expect 2 replay
 says "nothing to replay"
 expect 2 replay --pages dump --memory 0
 says "too little"
+expect 2 replay --pages dump --most 1K
+says 'less than a page'
 expect 2 replay --pages dump --memory lots
 says '"lots" is not a size'
 expect 1 replay --pages dump --memory 1000000T

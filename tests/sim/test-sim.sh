@@ -120,6 +120,9 @@ expect 2 sim --list idle-guest
 expect 2 sim idle-guest --tmem yes
 says '"yes" is none of'
 expect 2 sim idle-guest --grain 0
+printf '[guest a"b]\nmemory = 512M\n' >./odd.scenario
+expect 1 sim ./odd.scenario
+says 'a guest needs a name'
 expect 1 sim idle-gest
 says 'the nearest is "idle-guest"'
 expect 1 sim idle-guest --pages no-such-dump
