@@ -153,7 +153,9 @@ void tmem_store_config_init(struct tmem_store_config *config);
  *
  * Reopening recovers what the last process left, whenever it died: persistent
  * pools with every acknowledged page. The configured codec and allocator are
- * used for new pages; those of the stored pages are loaded as well.
+ * used for new pages; those of the stored pages are loaded as well. What all
+ * this takes is taken, whatever the limit is; a store that is beyond it grants
+ * nothing until it is not.
  *
  * Return: 0, or
  * -EINVAL: memory_bytes too small or too large, unknown codec, allocator,

@@ -91,7 +91,8 @@ void tm_contexts_destroy(struct tm_store *store)
 		struct tm_context *context = &store->contexts[i];
 
 		for (uint32_t c = 0; c < TM_CODECS_MAX; c++)
-			tm_codec_context_destroy(context->codec[c]);
+			if (tm_codec_slot_is_first(store, c))
+				tm_codec_context_destroy(context->codec[c]);
 		tm_memory_free(&store->memory, context->page, TMEM_PAGE_SIZE);
 	}
 	tm_memory_free(&store->memory, store->contexts,
@@ -145,16 +146,37 @@ void tm_quiesce(struct tm_store *store)
 	}
 }
 
-int tm_contexts_add_codec(struct tm_store *store, uint32_t slot)
+int tm_contexts_set_codec(struct tm_store *store, uint32_t slots,
+			  struct tm_codec *codec, bool replaces)
 {
-	struct tm_codec *codec = store->codecs[slot].codec;
+	struct tm_codec_context *made[CONTEXTS_MAX], *old[CONTEXTS_MAX];
 
 	for (uint32_t i = 0; i < store->context_count; i++) {
-		struct tm_context *context = &store->contexts[i];
-
-		if (!context->codec[slot] &&
-		    tm_codec_context_create(codec, &context->codec[slot]))
-			return -ENOMEM;
+		if (!tm_codec_context_create(codec, &made[i]))
+			continue;
+		while (i)
+			tm_codec_context_destroy(made[--i]);
+		return -ENOMEM;
 	}
+	/* Whoever is inside may be reading with the old ones. */
+	for (uint32_t i = 0; i < store->context_count; i++)
+		for (uint32_t slot = 1; slot < TM_CODECS_MAX; slot++)
+			if (slots >> slot & 1)
+				old[i] = atomic_exchange(
+					&store->contexts[i].codec[slot],
+					made[i]);
+	if (!replaces)
+		return 0;
+	tm_quiesce(store);
+	for (uint32_t i = 0; i < store->context_count; i++)
+		tm_codec_context_destroy(old[i]);
 	return 0;
+}
+
+void tm_contexts_share_codec(struct tm_store *store, uint32_t slot,
+			     uint32_t other)
+{
+	for (uint32_t i = 0; i < store->context_count; i++)
+		atomic_store(&store->contexts[i].codec[slot],
+			     store->contexts[i].codec[other]);
 }

@@ -48,13 +48,12 @@ void tm_memory_discharge(struct tm_memory *memory, uint64_t bytes)
 	atomic_fetch_sub(&memory->used_bytes, bytes);
 }
 
-void *tm_memory_alloc(struct tm_memory *memory, size_t size, size_t align)
+/* What was charged is discharged when there is no memory. */
+static void *take(struct tm_memory *memory, size_t size, size_t align)
 {
 	size_t charge = charged_size(size);
 	void *ptr = NULL;
 
-	if (!tm_memory_charge(memory, charge))
-		return NULL;
 	if (size >= MAPPED_MIN) {
 		ptr = mmap(NULL, charge, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -71,6 +70,13 @@ void *tm_memory_alloc(struct tm_memory *memory, size_t size, size_t align)
 	if (!ptr)
 		tm_memory_discharge(memory, charge);
 	return ptr;
+}
+
+void *tm_memory_alloc(struct tm_memory *memory, size_t size, size_t align)
+{
+	return tm_memory_charge(memory, charged_size(size)) ?
+		       take(memory, size, align) :
+		       NULL;
 }
 
 void tm_memory_free(struct tm_memory *memory, void *ptr, size_t size)
@@ -145,6 +151,12 @@ static void *host_alloc(void *opaque, size_t size, size_t align)
 	return tm_memory_alloc(opaque, size, align);
 }
 
+static void *host_alloc_anyway(void *opaque, size_t size, size_t align)
+{
+	tm_memory_charge_anyway(opaque, charged_size(size));
+	return take(opaque, size, align);
+}
+
 static void host_free(void *opaque, void *ptr, size_t size)
 {
 	tm_memory_free(opaque, ptr, size);
@@ -163,5 +175,6 @@ void tm_memory_init(struct tm_memory *memory, uint64_t limit_bytes)
 			.alloc = host_alloc,
 			.free = host_free,
 		},
-	};
+	};	memory->host_anyway = memory->host;
+	memory->host_anyway.alloc = host_alloc_anyway;
 }

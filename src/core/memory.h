@@ -33,6 +33,8 @@ struct tm_memory {
 	_Atomic uint64_t limit_bytes;
 	_Atomic uint64_t used_bytes;
 	struct tmem_host host;	/* what plugins are given */
+	/* Charges what passes the limit, too: for what takes another's place. */
+	struct tmem_host host_anyway;
 	void (*log)(void *opaque, enum tmem_log_level level, const char *text);
 	void *log_opaque;
 };

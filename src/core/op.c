@@ -208,6 +208,14 @@ static bool is_same_filled(const void *page, uint64_t *word)
 		       TMEM_PAGE_SIZE - sizeof(*word));
 }
 
+/* What packs, or reads, pages of this slot; NULL: of slot 0. */
+static struct tm_codec_context *codec_of(const struct page_op *op,
+					 uint32_t slot)
+{
+	return atomic_load_explicit(&op->context->codec[slot],
+				    memory_order_acquire);
+}
+
 static void encode(struct page_op *op, const void *page, struct draft *draft)
 {
 	uint32_t codec = atomic_load_explicit(&op->client->codec,
@@ -222,7 +230,7 @@ static void encode(struct page_op *op, const void *page, struct draft *draft)
 	if (codec == TM_CODEC_OF_STORE)
 		codec = atomic_load_explicit(&op->store->codec,
 					     memory_order_acquire);
-	codec_context = op->context->codec[codec];
+	codec_context = codec_of(op, codec);
 	if (codec_context)
 		length = tm_codec_compress(codec_context, page, TMEM_PAGE_SIZE,
 					   TMEM_PAGE_SIZE - WORTH_BYTES);
@@ -598,8 +606,8 @@ static int decode_data(struct page_op *op, const struct pinned *pinned,
 		memcpy(page, bytes, TMEM_PAGE_SIZE);
 		return 0;
 	}
-	return tm_codec_decompress(op->context->codec[codec], bytes, length,
-				   page, TMEM_PAGE_SIZE);
+	return tm_codec_decompress(codec_of(op, codec), bytes, length, page,
+				   TMEM_PAGE_SIZE);
 }
 
 static int decode_link(struct page_op *op, const struct pinned *pinned,

@@ -99,7 +99,7 @@ static void name_plugins(struct tm_store *store, struct tmem_store_stats *stats)
 	tm_store_name_codec(store, store->codec, stats->codec, &stats->level);
 	tm_store_name_allocator(store, stats->allocator);
 	for (uint32_t i = 0; i < TM_CODECS_MAX; i++)
-		if (store->codecs[i].codec)
+		if (tm_codec_slot_is_first(store, i))
 			stats->codec_errors +=
 				tm_codec_errors(store->codecs[i].codec);
 }

@@ -249,11 +249,17 @@ static void init_locks(struct tm_store *store)
 static int set_plugins(struct tm_store *store,
 		       const struct tmem_store_config *config)
 {
+	uint64_t limit = store->memory.limit_bytes;
 	int err;
 
+	/* An arena may be full of what no eviction gets back: as before it was
+	 * closed, but for some bytes. Nobody else is in the store yet. */
+	if (store->arena.reopened)
+		store->memory.limit_bytes = UINT64_MAX / 2;
 	err = tm_store_set_codec(store, config->codec);
 	if (!err)
 		err = tm_store_set_allocator(store, config->allocator);
+	store->memory.limit_bytes = limit;
 	return err;
 }
 

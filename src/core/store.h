@@ -198,14 +198,17 @@ struct tm_context {
 	struct tm_magazine objects;
 	struct tm_magazine descriptors;
 	struct tm_magazine contents;
-	struct tm_codec_context *codec[TM_CODECS_MAX];
+	/* changed under control, by tm_contexts_set_codec() */
+	_Atomic(struct tm_codec_context *) codec[TM_CODECS_MAX];
 	uint8_t *page;		/* TMEM_PAGE_SIZE bytes of scratch */
 };
 
-/* A codec in use, by its slot in the superblock. */
+/* A codec in use, by its slot in the superblock. Slots of a reopened arena may
+ * share one, and its contexts. */
 struct tm_codec_slot {
 	struct tm_codec *codec;
 	char spec[32];
+	bool is_asked_for;	/* new pages have been packed with it */
 };
 
 struct tm_store {
@@ -237,7 +240,8 @@ struct tm_store {
 	_Atomic uint32_t codec;		/* 0: stored as they are */
 	_Atomic uint32_t allocator;
 	_Atomic uint32_t overhead_pct;	/* of that allocator */
-	/* filled under control, before the slot is used */
+	/* filled under control, before the slot is used; codecs are only looked
+	 * at under control */
 	struct tm_codec_slot codecs[TM_CODECS_MAX];
 	struct tm_allocator *_Atomic allocators[TM_ALLOCATORS_MAX];
 
@@ -350,8 +354,14 @@ void tm_leave(struct tm_context *context);
 /* Returns when everyone who was inside at the call has left. Not to be called
  * from inside: two who did would wait for each other. */
 void tm_quiesce(struct tm_store *store);
-/* Gives every context what it needs for the codec in @slot; 0 or -ENOMEM. */
-int tm_contexts_add_codec(struct tm_store *store, uint32_t slot);
+/* Gives every context what it needs for @codec, for each bit in @slots; 0 or
+ * -ENOMEM. @replaces: what these slots had goes, no other one has it. Then the
+ * caller is not inside. */
+int tm_contexts_set_codec(struct tm_store *store, uint32_t slots,
+			  struct tm_codec *codec, bool replaces);
+/* @slot has what @other has. */
+void tm_contexts_share_codec(struct tm_store *store, uint32_t slot,
+			     uint32_t other);
 
 /* --- page.c: where a page is, and letting go of it ------------------------- */
 
@@ -588,6 +598,8 @@ void tm_store_name_codec(struct tm_store *store, uint32_t slot,
 			 char name[TMEM_PLUGIN_NAME_MAX + 1], int32_t *level);
 void tm_store_name_allocator(struct tm_store *store,
 			     char name[TMEM_PLUGIN_NAME_MAX + 1]);
+/* Does no lower slot have the same codec? False when there is none. */
+bool tm_codec_slot_is_first(const struct tm_store *store, uint32_t slot);
 /* The plugin that a slot of a reopened arena names; 0 or an error. */
 int tm_codec_slot_reopen(struct tm_store *store, uint32_t slot);
 int tm_allocator_slot_reopen(struct tm_store *store, uint32_t slot);

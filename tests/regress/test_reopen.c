@@ -5,10 +5,15 @@
  * Slots of codecs and allocators that no surviving page needs were taken back
  * first; pages that died with their ephemeral pool then named nobody, and were
  * reported as damaged records.
+ *
+ * A codec with a level was another one at each reopening: each took one more
+ * slot and one more set of contexts, until there was no slot, or no memory.
  */
 #include <config.h>
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -173,6 +178,295 @@ START_TEST(two_threads_take_up_what_one_process_left)
 }
 END_TEST
 
+/* --- codecs with a level ---------------------------------------------------- */
+
+/* Three levels of the first codec that this build has; NULL: it has none. */
+static const char *const (*levels_of_a_codec(void))[3]
+{
+	static const char *const levels[][3] = {
+		{ "zstd:3", "zstd:9", "zstd:1" },
+		{ "zlib:1", "zlib:9", "zlib:4" },
+		{ "lz4:2", "lz4:9", "lz4:-3" },
+	};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+		struct tm_test_store t;
+
+		tm_test_init(&t, 16 * TM_MIB);
+		t.config.codec = levels[i][0];
+		if (tmem_store_open(&t.config, &t.store))
+			continue;
+		tmem_store_close(t.store);
+		return &levels[i];
+	}
+	printf("skipped: no codec of this build has levels\n");
+	return NULL;
+}
+
+static void init_at(struct tm_test_store *t, char *path, size_t size,
+		    const char *codec)
+{
+	snprintf(path, size, "/dev/shm/tmem-reopen-%d", (int)getpid());
+	unlink(path);
+	tm_test_init(t, 8 * TM_MIB);
+	t->config.arena = path;
+	t->config.codec = codec;
+}
+
+static uint32_t slots_in_use(const char *path)
+{
+	size_t size;
+	struct tm_superblock *super = map_arena(path, &size);
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < TM_CODECS_MAX; i++)
+		count += super->codecs[i].state == TM_RECORD_LIVE;
+	munmap(super, size);
+	return count;
+}
+
+static void leave_store(struct tm_test_store *t)
+{
+	tmem_client_detach(t->client);
+	tmem_store_close(t->store);
+}
+
+static uint32_t fill(struct tm_test_store *t, int pool, enum tm_page_kind kind)
+{
+	uint32_t count = 0;
+
+	while (tm_test_put(t->client, pool, count >> 8, count, kind, count) ==
+	       TMEM_PUT_STORED)
+		count++;
+	return count;
+}
+
+static void expect_all(struct tm_test_store *t, int pool, uint32_t count,
+		       enum tm_page_kind kind)
+{
+	for (uint32_t i = 0; i < count; i++)
+		ck_assert_int_eq(tm_test_get(t->client, pool, i >> 8, i, kind,
+					     i),
+				 TMEM_GET_HIT);
+}
+
+/* Of pages that its codec shrinks, or (_i) that it does not: then its slot is
+ * made anew. */
+START_TEST(a_full_store_opens_with_the_level_it_had)
+{
+	enum tm_page_kind kind = _i ? TM_PAGE_NOISE : TM_PAGE_HEAP;
+	const char *const(*levels)[3] = levels_of_a_codec();
+	struct tm_test_store t;
+	char path[64];
+	uint32_t count;
+	int pool;
+
+	if (!levels)
+		return;
+	init_at(&t, path, sizeof(path), (*levels)[0]);
+	tm_test_open(&t);
+	pool = tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	count = fill(&t, pool, kind);
+	ck_assert_uint_gt(count, 1000);
+	for (int i = 0; i < 3; i++) {
+		leave_store(&t);
+		tm_test_open(&t);
+		ck_assert_uint_eq(t.errors, 0);
+	}
+	expect_all(&t, pool, count, kind);
+	tm_test_end(&t);
+	unlink(path);
+}
+END_TEST
+
+/* The store's codec is another one: the client asks for its own afterwards. */
+START_TEST(a_full_client_gets_the_level_it_had)
+{
+	const char *const(*levels)[3] = levels_of_a_codec();
+	struct tm_test_store t;
+	char path[64];
+	uint32_t count;
+	int pool;
+
+	if (!levels)
+		return;
+	init_at(&t, path, sizeof(path), "none");
+	tm_test_open(&t);
+	ck_assert_int_eq(tmem_client_set_codec(t.client, (*levels)[_i]), 0);
+	pool = tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	count = fill(&t, pool, TM_PAGE_HEAP);
+	for (int i = 0; i < 3; i++) {
+		leave_store(&t);
+		tm_test_open(&t);
+		ck_assert_int_eq(tmem_client_set_codec(t.client,
+						       (*levels)[_i]),
+				 0);
+		ck_assert_uint_eq(t.errors, 0);
+	}
+	expect_all(&t, pool, count, TM_PAGE_HEAP);
+	ck_assert_uint_eq(slots_in_use(path), 1);
+	tm_test_end(&t);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(no_reopening_takes_one_more_slot)
+{
+	const char *const(*levels)[3] = levels_of_a_codec();
+	uint64_t metadata_bytes = 0;
+	struct tm_test_store t;
+	char path[64];
+
+	if (!levels)
+		return;
+	init_at(&t, path, sizeof(path), (*levels)[0]);
+	for (uint32_t n = 0; n < 40; n++) {
+		tm_test_open(&t);
+		if (!n)
+			tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+		ck_assert_int_eq(tm_test_put(t.client, 0, 1, n, TM_PAGE_HEAP,
+					     n),
+				 TMEM_PUT_STORED);
+		if (!n)
+			metadata_bytes = tm_test_stats(t.store).metadata_bytes;
+		ck_assert_uint_eq(slots_in_use(path), 1);
+		ck_assert_uint_eq(t.errors, 0);
+		leave_store(&t);
+	}
+	tm_test_open(&t);
+	ck_assert_uint_le(tm_test_stats(t.store).metadata_bytes,
+			  metadata_bytes + (64 << 10));
+	for (uint32_t n = 0; n < 40; n++)
+		ck_assert_int_eq(tm_test_get(t.client, 0, 1, n, TM_PAGE_HEAP,
+					     n),
+				 TMEM_GET_HIT);
+	tm_test_end(&t);
+	unlink(path);
+}
+END_TEST
+
+static void put_with(struct tm_test_store *t, const char *codec, uint32_t n)
+{
+	ck_assert_int_eq(tmem_client_set_codec(t->client, codec), 0);
+	ck_assert_int_eq(tm_test_put(t->client, 0, 1, n, TM_PAGE_HEAP, n),
+			 TMEM_PUT_STORED);
+}
+
+/* Levels to and fro, within each life and from one to the next. */
+START_TEST(clients_levels_take_as_many_slots_as_there_are)
+{
+	const char *const(*levels)[3] = levels_of_a_codec();
+	struct tm_test_store t;
+	uint32_t pages = 0;
+	char path[64];
+
+	if (!levels)
+		return;
+	init_at(&t, path, sizeof(path), NULL);
+	for (uint32_t n = 0; n < 40; n++) {
+		/* The store's own is one of them, and not always the same. */
+		t.config.codec = (*levels)[n / 4 % 2];
+		tm_test_open(&t);
+		if (!n)
+			tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+		for (uint32_t i = 0; i < 6; i++)
+			put_with(&t, (*levels)[(n + i * 2) % 3], pages++);
+		for (uint32_t i = 0; i < pages; i++)
+			ck_assert_int_eq(tm_test_get(t.client, 0, 1, i,
+						     TM_PAGE_HEAP, i),
+					 TMEM_GET_HIT);
+		ck_assert_uint_eq(slots_in_use(path), 3);
+		ck_assert_uint_eq(t.errors, 0);
+		leave_store(&t);
+	}
+	tm_test_open(&t);
+	tm_test_end(&t);
+	unlink(path);
+}
+END_TEST
+
+struct reader {
+	struct tm_test_store *t;
+	_Atomic bool is_over;
+	_Atomic uint32_t rounds;
+	_Atomic uint32_t wrong;
+};
+
+static void *read_on(void *opaque)
+{
+	struct reader *reader = opaque;
+	uint8_t page[TMEM_PAGE_SIZE], want[TMEM_PAGE_SIZE];
+	struct tmem_oid oid = tm_oid(1);
+
+	while (!reader->is_over) {
+		for (uint32_t i = 0; i < 3; i++) {
+			tm_page_fill(want, TM_PAGE_HEAP, i);
+			if (tmem_get(reader->t->client, 0, &oid, i, page, 0) !=
+				    TMEM_GET_HIT ||
+			    memcmp(page, want, sizeof(page)))
+				reader->wrong++;
+		}
+		reader->rounds++;
+	}
+	return NULL;
+}
+
+/* Contexts are exchanged while others read with them. */
+START_TEST(a_level_is_asked_for_while_others_read)
+{
+	const char *const(*levels)[3] = levels_of_a_codec();
+	struct tm_test_store t;
+	pthread_t thread[2];
+	char path[64];
+
+	if (!levels)
+		return;
+	init_at(&t, path, sizeof(path), "none");
+	tm_test_open(&t);
+	tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	for (uint32_t i = 0; i < 3; i++)
+		put_with(&t, (*levels)[i], i);
+	for (uint32_t n = 0; n < 10; n++) {
+		struct reader reader = { .t = &t };
+
+		leave_store(&t);
+		tm_test_open(&t);
+		for (int i = 0; i < 2; i++)
+			ck_assert_int_eq(pthread_create(&thread[i], NULL,
+							read_on, &reader),
+					 0);
+		for (uint32_t i = 0; i < 3; i++) {
+			uint32_t rounds = reader.rounds;
+
+			while (reader.rounds < rounds + 10)
+				sched_yield();
+			put_with(&t, (*levels)[(n + i) % 3], 3 + i);
+		}
+		reader.is_over = true;
+		for (int i = 0; i < 2; i++)
+			pthread_join(thread[i], NULL);
+		ck_assert_uint_eq(reader.wrong, 0);
+		ck_assert_uint_eq(slots_in_use(path), 3);
+	}
+	tm_test_end(&t);
+	unlink(path);
+}
+END_TEST
+
+static void add_codecs(Suite *suite)
+{
+	TCase *tcase = tcase_create("codecs");
+
+	tcase_add_loop_test(tcase, a_full_store_opens_with_the_level_it_had, 0,
+			    2);
+	tcase_add_loop_test(tcase, a_full_client_gets_the_level_it_had, 0, 3);
+	tcase_add_test(tcase, no_reopening_takes_one_more_slot);
+	tcase_add_test(tcase, clients_levels_take_as_many_slots_as_there_are);
+	tcase_add_test(tcase, a_level_is_asked_for_while_others_read);
+	tcase_set_timeout(tcase, 60);
+	suite_add_tcase(suite, tcase);
+}
+
 int main(void)
 {
 	Suite *suite = suite_create("regress: reopening");
@@ -185,5 +479,6 @@ int main(void)
 	tcase_add_test(tcase, two_threads_take_up_what_one_process_left);
 	tcase_set_timeout(tcase, 120);
 	suite_add_tcase(suite, tcase);
+	add_codecs(suite);
 	return tm_test_run(suite);
 }
