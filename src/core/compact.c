@@ -49,7 +49,7 @@ static bool move_page(struct tm_context *context, uint32_t number,
 
 	if (!tm_spot_lock(context, number, &spot))
 		return false;
-	if (is_movable(spot.descriptor, from) &&
+	if (spot.is_sealed && is_movable(spot.descriptor, from) &&
 	    tm_state_length(spot.descriptor->state) == length) {
 		bytes = tm_page_bytes(context->store, spot.descriptor->state,
 				      from);

@@ -267,7 +267,8 @@ static uint32_t share_page(struct tm_context *context, uint32_t page,
 		return 0;
 	tm_lock_acquire(&group->lock);
 	entry = *tm_candidate_entry(store, page);
-	if (entry && entry_at(store, entry)->leaf.hash == key &&
+	if (entry && spot.is_sealed &&
+	    entry_at(store, entry)->leaf.hash == key &&
 	    entry_at(store, entry)->descriptor == page &&
 	    !atomic_load(&spot.descriptor->pins) &&
 	    tm_state_kind(spot.descriptor->state) == TM_KIND_DATA &&

@@ -98,8 +98,11 @@ static uint32_t evict_from(struct tm_context *context, struct tm_client *client,
 
 		if (!number)
 			return 0;
-		if (!evict_page(context, client, number, stamp, &place))
+		if (!evict_page(context, client, number, stamp, &place)) {
+			/* Or its record is damaged, and it stands in the way. */
+			tm_lru_pass_over(client, number);
 			continue;
+		}
 		if (!whole_run || !place)
 			return 1;
 		return 1 + empty_run(context, client, place, stamp);

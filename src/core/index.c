@@ -181,14 +181,6 @@ uint32_t tm_trie_any(const struct tm_magazine *nodes, uint32_t root)
 
 /* --- the slice ------------------------------------------------------------ */
 
-static uint32_t index_of(const struct tm_table *descriptors, uint32_t number)
-{
-	const struct tm_descriptor *descriptor =
-		tm_table_at(descriptors, number);
-
-	return descriptor->index;
-}
-
 static unsigned slice_slot(uint32_t key, unsigned height)
 {
 	return key >> ((height - 1) * SLOT_BITS) & (TM_NODE_SLOTS - 1);
@@ -199,6 +191,16 @@ static uint32_t slice_key(uint32_t index)
 	return index & (TM_SLICE_PAGES - 1);
 }
 
+/* Of the only page of a slice. What its index says of the slice may be damaged,
+ * and is not looked at: so it is found by the same key all the while. */
+static uint32_t key_of(const struct tm_table *descriptors, uint32_t number)
+{
+	const struct tm_descriptor *descriptor =
+		tm_table_at(descriptors, number);
+
+	return slice_key(descriptor->index);
+}
+
 uint32_t tm_slice_lookup(const struct tm_magazine *nodes,
 			 const struct tm_slice *slice, uint32_t index,
 			 const struct tm_table *descriptors)
@@ -207,7 +209,7 @@ uint32_t tm_slice_lookup(const struct tm_magazine *nodes,
 	uint32_t at = slice->root;
 
 	if (slice->height == 0)
-		return at && index_of(descriptors, at) == index ? at : 0;
+		return at && key_of(descriptors, at) == key ? at : 0;
 	if (key >> (slice->height * SLOT_BITS))
 		return 0;
 	for (unsigned h = slice->height; at && h; h--)
@@ -239,7 +241,7 @@ static void slice_grow(struct tm_magazine *nodes, struct tm_slice *slice,
 	uint32_t most = key;
 
 	if (single) {
-		uint32_t other = slice_key(index_of(descriptors, single));
+		uint32_t other = key_of(descriptors, single);
 
 		most = other > key ? other : key;
 		slice->root = 0;
@@ -255,8 +257,7 @@ static void slice_grow(struct tm_magazine *nodes, struct tm_slice *slice,
 		slice->height++;
 	}
 	if (single)
-		slice_set(nodes, slice,
-			  slice_key(index_of(descriptors, single)), single);
+		slice_set(nodes, slice, key_of(descriptors, single), single);
 }
 
 uint32_t tm_slice_insert(struct tm_magazine *nodes, struct tm_slice *slice,
@@ -270,7 +271,7 @@ uint32_t tm_slice_insert(struct tm_magazine *nodes, struct tm_slice *slice,
 		slice->height = 0;
 		slice->root = descriptor;
 	} else if (slice->height == 0 &&
-		   index_of(descriptors, slice->root) == index) {
+		   key_of(descriptors, slice->root) == key) {
 		old = slice->root;
 		slice->root = descriptor;
 	} else {
@@ -299,9 +300,11 @@ void tm_slice_remove(struct tm_magazine *nodes, struct tm_slice *slice,
 }
 
 uint32_t tm_slice_any(const struct tm_magazine *nodes,
-		      const struct tm_slice *slice)
+		      const struct tm_slice *slice, uint32_t *index,
+		      const struct tm_table *descriptors)
 {
 	uint32_t at = slice->root;
+	uint32_t key = 0;
 
 	for (unsigned h = slice->height; at && h; h--) {
 		const struct tm_node *node = node_at(nodes, at);
@@ -309,7 +312,11 @@ uint32_t tm_slice_any(const struct tm_magazine *nodes,
 
 		while (!node->slot[i])
 			i++;
+		key = key << SLOT_BITS | i;
 		at = node->slot[i];
 	}
+	if (at && slice->height == 0)
+		key = key_of(descriptors, at);
+	*index = slice->high << TM_SLICE_BITS | key;
 	return at;
 }

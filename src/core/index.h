@@ -112,8 +112,10 @@ uint32_t tm_slice_insert(struct tm_magazine *nodes, struct tm_slice *slice,
 			 const struct tm_table *descriptors);
 void tm_slice_remove(struct tm_magazine *nodes, struct tm_slice *slice,
 		     uint32_t index);
-/* Some page's descriptor, or 0 when the slice is empty. */
+/* Some page's descriptor, or 0 when the slice is empty. Sets *@index to what it
+ * is found by, whatever the descriptor says. */
 uint32_t tm_slice_any(const struct tm_magazine *nodes,
-		      const struct tm_slice *slice);
+		      const struct tm_slice *slice, uint32_t *index,
+		      const struct tm_table *descriptors);
 
 #endif

@@ -100,6 +100,19 @@ void tm_lru_remove(struct tm_store *store, uint32_t number)
 	tm_lock_release(&client->lru_lock);
 }
 
+void tm_lru_pass_over(struct tm_client *client, uint32_t number)
+{
+	struct tm_store *store = client->store;
+
+	tm_lock_acquire(&client->lru_lock);
+	if (client->lru_head == number) {
+		take_out(store, client, number);
+		put_last(store, client, number);
+		note_oldest(store, client);
+	}
+	tm_lock_release(&client->lru_lock);
+}
+
 void tm_lru_touch(struct tm_store *store, uint32_t number)
 {
 	struct tm_client *client = tm_lru_client(store, number);

@@ -158,6 +158,7 @@ static void drop_and_unlock(struct page_op *op, struct tm_slice *slice,
 	bool is_empty;
 
 	tm_slice_remove(&op->context->nodes, slice, op->index);
+	tm_page_restate(op->store, number, slice->object, op->index);
 	is_empty = tm_slice_is_empty(slice);
 	tm_page_unaccount(op->context, op->pool, op->shard, number);
 	state = tm_page_mark_free(op->context, number);
@@ -482,6 +483,8 @@ static bool publish(struct page_op *op, struct draft *draft)
 	if (old)
 		tm_prefetch_write(tm_descriptor(op->store, old), 1);
 	move_in(op, draft);
+	if (old)
+		tm_page_restate(op->store, old, slice->object, op->index);
 	write_descriptor(op, draft, slice->object, old);
 	tm_slice_insert(&op->context->nodes, slice, op->index, draft->number,
 			&op->store->descriptor_table);
@@ -817,15 +820,17 @@ int tm_page_read(struct tm_context *context, struct tm_client *client,
 		return 0;
 	}
 	handle->oid = spot.oid;
-	handle->index = op.index = spot.descriptor->index;
+	handle->index = op.index = spot.index;
 	op.hash = spot.hash;
 	op.shard = spot.shard;
-	pin(&op, number, &pinned);
+	if (spot.is_sealed)
+		pin(&op, number, &pinned);
 	tm_lock_release(&spot.shard->lock);
-	err = decode(&op, &pinned, page);
+	err = spot.is_sealed ? decode(&op, &pinned, page) : -EBADMSG;
 	if (err)
 		drop(&op, number);
-	tm_page_unpin(context, number, pinned.state);
+	if (spot.is_sealed)
+		tm_page_unpin(context, number, pinned.state);
 	if (err == -EBADMSG)
 		report_corrupt(&op);
 	return err ? err : 1;

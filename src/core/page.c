@@ -121,30 +121,45 @@ struct tm_slice *tm_slice_find(struct tm_context *context,
 
 /* What a descriptor says, read without a lock. */
 struct sighting {
+	uint64_t state;
 	uint32_t object;
 	uint32_t index;
 	uint32_t pool;
 	struct tmem_oid oid;
 };
 
+/* Beyond what was ever used the arena has a hole, or ends. */
+static bool is_object_number(const struct tm_store *store, uint32_t number)
+{
+	const struct tm_table *table = &store->object_table;
+
+	return number && number < table->capacity &&
+	       number < (uint32_t)atomic_load_explicit(table->high,
+						       memory_order_relaxed);
+}
+
 static bool sight(const struct tm_store *store,
 		  const struct tm_descriptor *descriptor,
 		  struct sighting *seen)
 {
 	const struct tm_object_record *record;
-	enum tm_kind kind = tm_state_kind(atomic_load_explicit(
-		&descriptor->state, memory_order_acquire));
+	enum tm_kind kind;
 
+	seen->state = atomic_load_explicit(&descriptor->state,
+					   memory_order_acquire);
+	kind = tm_state_kind(seen->state);
 	if (kind == TM_KIND_FREE || kind == TM_KIND_CONTENT)
 		return false;
 	seen->object = __atomic_load_n(&descriptor->object, __ATOMIC_RELAXED);
 	seen->index = __atomic_load_n(&descriptor->index, __ATOMIC_RELAXED);
+	if (!is_object_number(store, seen->object))
+		return false;
 	record = tm_object_record(store, seen->object);
 	seen->pool = __atomic_load_n(&record->pool, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < 3; i++)
 		seen->oid.word[i] =
 			__atomic_load_n(&record->oid[i], __ATOMIC_RELAXED);
-	return seen->object && seen->pool <= TM_POOLS_TOTAL_MAX;
+	return seen->pool <= TM_POOLS_TOTAL_MAX;
 }
 
 bool tm_spot_lock(struct tm_context *context, uint32_t number,
@@ -163,6 +178,7 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
 	if (!spot->pool)
 		return false;
 	spot->oid = seen.oid;
+	spot->index = seen.index;
 	spot->hash = tm_slice_hash(store, &seen.oid,
 				   seen.index >> TM_SLICE_BITS);
 	spot->shard = tm_shard_of(spot->pool, spot->hash);
@@ -172,8 +188,12 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
 	if (sight(store, spot->descriptor, &again) &&
 	    again.object == seen.object && again.index == seen.index &&
 	    again.pool == seen.pool &&
-	    !memcmp(&again.oid, &seen.oid, sizeof(seen.oid)))
+	    !memcmp(&again.oid, &seen.oid, sizeof(seen.oid))) {
+		spot->is_sealed = again.state == tm_state_seal(again.state,
+							       again.object,
+							       again.index);
 		return true;
+	}
 	tm_lock_release(&spot->shard->lock);
 	return false;
 }
@@ -181,7 +201,7 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
 bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 {
 	struct tm_store *store = context->store;
-	uint32_t index = spot->descriptor->index;
+	uint32_t index = spot->index;
 	struct tm_slice *slice =
 		tm_slice_find(context, spot->shard, spot->hash, &spot->oid,
 			      index >> TM_SLICE_BITS);

@@ -73,10 +73,12 @@ static void empty_slice(struct tm_context *context, struct tm_pool *pool,
 	struct tm_store *store = context->store;
 
 	while (batch->count < max && !tm_slice_is_empty(slice)) {
-		uint32_t number = tm_slice_any(&context->nodes, slice);
+		uint32_t index;
+		uint32_t number = tm_slice_any(&context->nodes, slice, &index,
+					       &store->descriptor_table);
 
-		tm_slice_remove(&context->nodes, slice,
-				tm_descriptor(store, number)->index);
+		tm_slice_remove(&context->nodes, slice, index);
+		tm_page_restate(store, number, slice->object, index);
 		if (pool->flags & TMEM_POOL_SHARED)
 			tm_page_unaccount(context, pool, shard, number);
 		else

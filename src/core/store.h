@@ -388,6 +388,9 @@ struct tm_spot {
 	struct tm_shard *shard;
 	struct tmem_oid oid;
 	uint64_t hash;
+	uint32_t index;
+	/* False: its record is damaged, and may be another shard's. */
+	bool is_sealed;
 };
 
 /* Locks the shard that guards descriptor @number and fills @spot; false, with
@@ -420,6 +423,17 @@ void tm_page_becomes_link(struct tm_context *context, struct tm_pool *pool,
 void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 		    struct tm_shard *shard, uint32_t number)
 	TM_REQUIRES(shard->lock);
+/* What the index says of a page that is on its way out, before anybody believes
+ * its record, which may be damaged. The shard is locked. */
+static inline void tm_page_restate(const struct tm_store *store,
+				   uint32_t number, uint32_t object,
+				   uint32_t index)
+{
+	struct tm_descriptor *descriptor = tm_descriptor(store, number);
+
+	__atomic_store_n(&descriptor->object, object, __ATOMIC_RELAXED);
+	__atomic_store_n(&descriptor->index, index, __ATOMIC_RELAXED);
+}
 /* Marks it free, under the shard's lock; tm_page_release() is due after.
  * Returns the state it had. */
 uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number);
@@ -500,6 +514,8 @@ void tm_lru_add(struct tm_store *store, struct tm_client *client,
 		uint32_t number);
 void tm_lru_remove(struct tm_store *store, uint32_t number);
 void tm_lru_touch(struct tm_store *store, uint32_t number);
+/* The oldest, if it still is, cannot be evicted: becomes the youngest. */
+void tm_lru_pass_over(struct tm_client *client, uint32_t number);
 /* Whoever gives up memory first, or NULL. */
 struct tm_client *tm_quota_victim(struct tm_store *store,
 				  const struct tm_client *client);

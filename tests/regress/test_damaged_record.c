@@ -4,6 +4,9 @@
  *
  * A get believed the descriptor: a flipped bit in its place led to an allocator
  * that does not exist, or freed somebody else's room, which is an assertion.
+ * Whatever ended a page believed whose it was: a flipped bit in its object led
+ * out of the arena, one in its index to a neighbour, while the page itself was
+ * freed again and again.
  */
 #include <config.h>
 
@@ -11,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -152,6 +156,223 @@ START_TEST(a_flipped_state_costs_its_page)
 }
 END_TEST
 
+/* --- whose page it is ------------------------------------------------------- */
+
+enum end {
+	END_GET,
+	END_FLUSH_PAGE,
+	END_PUT,
+	END_FLUSH_OBJECT,
+	END_POOL,
+	END_EVICTION,
+	END_COMPACTION,
+	END_WALK,
+	ENDS
+};
+
+/* A store, and a bit of page VICTIM's record that has flipped. */
+#define VICTIM 5u
+#define MANY 20u
+struct flip {
+	struct rig rig;
+	uint32_t pages;
+	uint32_t flags;
+	enum end end;
+};
+
+static void put(struct rig *rig, uint32_t index, uint32_t what)
+{
+	uint8_t page[TMEM_PAGE_SIZE];
+
+	fill(page, what);
+	ck_assert_int_eq(tmem_put(rig->client, rig->pool, &oid, index, page, 0),
+			 TMEM_PUT_STORED);
+}
+
+static int get(struct rig *rig, uint32_t index, uint32_t what)
+{
+	uint8_t page[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
+	int result = tmem_get(rig->client, rig->pool, &oid, index, got, 0);
+
+	fill(page, what);
+	if (result == TMEM_GET_HIT)
+		ck_assert_mem_eq(got, page, TMEM_PAGE_SIZE);
+	return result;
+}
+
+static uint64_t pages_of(struct rig *rig)
+{
+	struct tmem_counts counts = { .struct_size = sizeof(counts) };
+
+	ck_assert_int_eq(tmem_client_get_counts(rig->client, &counts), 0);
+	return counts.pages;
+}
+
+static void settle(struct rig *rig)
+{
+	for (int i = 0; i < 10000; i++)
+		if (!tmem_store_step(rig->store))
+			return;
+	ck_abort_msg("background work does not end");
+}
+
+static uint32_t first_of(const struct flip *flip)
+{
+	return flip->pages == 1 ? VICTIM : 0;
+}
+
+static void put_all(struct flip *flip)
+{
+	for (uint32_t i = 0; i < flip->pages; i++)
+		put(&flip->rig, first_of(flip) + i, first_of(flip) + i);
+}
+
+/* All but the victim. */
+static void expect_rest(struct flip *flip, uint32_t step)
+{
+	for (uint32_t i = 0; i < flip->pages; i += step)
+		if (first_of(flip) + i != VICTIM)
+			ck_assert_int_eq(get(&flip->rig, i, i), TMEM_GET_HIT);
+}
+
+static void walk(struct flip *flip)
+{
+	uint8_t page[TMEM_PAGE_SIZE];
+	struct tmem_handle handle;
+	uint64_t position = 0;
+	uint32_t met = 0;
+	int result;
+
+	while ((result = tmem_client_walk(flip->rig.client, flip->rig.pool,
+					  &position, &handle, page)))
+		met += result == 1;
+	ck_assert_uint_eq(met, flip->pages - 1);
+}
+
+static void compact(struct flip *flip)
+{
+	for (uint32_t i = 0; i < flip->pages; i++)
+		if (i % 8 && i != VICTIM)
+			tmem_flush_page(flip->rig.client, flip->rig.pool, &oid,
+					i);
+	settle(&flip->rig);
+	expect_rest(flip, 8);
+}
+
+/* What becomes of the victim, and of the others meanwhile. */
+static void meet(struct flip *flip)
+{
+	struct rig *rig = &flip->rig;
+	int result;
+
+	switch (flip->end) {
+	case END_GET:
+		result = get(rig, VICTIM, VICTIM);
+		/* It is found by its index in the tree; but the only page of a
+		 * slice by what it says. */
+		ck_assert(result == -EBADMSG || result == TMEM_GET_HIT ||
+			  (result == TMEM_GET_MISS && flip->pages == 1));
+		break;
+	case END_FLUSH_PAGE:
+		result = tmem_flush_page(rig->client, rig->pool, &oid, VICTIM);
+		ck_assert(result == 1 || flip->pages == 1);
+		break;
+	case END_PUT:
+		put(rig, VICTIM, 1000);
+		ck_assert_int_eq(get(rig, VICTIM, 1000), TMEM_GET_HIT);
+		break;
+	case END_EVICTION:
+		tmem_store_evict(rig->store, UINT64_MAX);
+		ck_assert_uint_le(pages_of(rig), 1);
+		return;
+	case END_COMPACTION:
+		compact(flip);
+		return;
+	case END_WALK:
+		walk(flip);
+		break;
+	default:
+		return;
+	}
+	if (flip->flags & TMEM_POOL_PERSISTENT)
+		expect_rest(flip, 1);
+}
+
+/* All is gone, accounts are right, and no number was given back twice. */
+static void expect_nothing_left(struct flip *flip)
+{
+	struct rig *rig = &flip->rig;
+
+	settle(rig);
+	ck_assert_uint_eq(pages_of(rig), 0);
+	ck_assert_int_eq(tmem_store_check(rig->store), 0);
+	for (uint32_t i = 0; i < MANY; i++)
+		put(rig, i, i);
+	for (uint32_t i = 0; i < MANY; i++)
+		ck_assert_int_eq(get(rig, i, i), TMEM_GET_HIT);
+	tmem_flush_object(rig->client, rig->pool, &oid);
+	settle(rig);
+	ck_assert_int_eq(tmem_store_check(rig->store), 0);
+}
+
+static void flip_and_end(struct flip *flip, bool is_object, uint32_t bit)
+{
+	struct rig *rig = &flip->rig;
+	struct tm_descriptor *victim;
+
+	put_all(flip);
+	victim = find(rig, VICTIM);
+	if (is_object)
+		victim->object ^= UINT32_C(1) << bit;
+	else
+		victim->index ^= UINT32_C(1) << bit;
+	meet(flip);
+	if (flip->end == END_POOL) {
+		ck_assert_int_eq(tmem_pool_destroy(rig->client, rig->pool), 0);
+		settle(rig);
+		rig->pool = tmem_pool_create(rig->client, flip->flags, NULL);
+		ck_assert_int_ge(rig->pool, 0);
+	} else {
+		tmem_flush_object(rig->client, rig->pool, &oid);
+	}
+	expect_nothing_left(flip);
+}
+
+/* In both kinds of pools, of an object of one page and of many. */
+static void flip_each_bit(bool is_object, enum end end)
+{
+	for (int i = 0; i < 4; i++) {
+		struct flip flip = {
+			.pages = i & 1 ? MANY : 1,
+			.flags = i & 2 ? TMEM_POOL_PERSISTENT : 0,
+			.end = end,
+		};
+		struct rig *rig = &flip.rig;
+
+		if (end == END_EVICTION && flip.flags)
+			continue;
+		rig_open(rig);
+		ck_assert_int_eq(tmem_pool_destroy(rig->client, rig->pool), 0);
+		settle(rig);
+		rig->pool = tmem_pool_create(rig->client, flip.flags, NULL);
+		for (uint32_t bit = 0; bit < 32; bit++)
+			flip_and_end(&flip, is_object, bit);
+		rig_close(rig);
+	}
+}
+
+START_TEST(a_flipped_object_costs_its_page)
+{
+	flip_each_bit(true, (enum end)_i);
+}
+END_TEST
+
+START_TEST(a_flipped_index_costs_its_page)
+{
+	flip_each_bit(false, (enum end)_i);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("damaged-record");
@@ -163,6 +384,9 @@ int main(void)
 	}
 	tcase_add_test(tcase, a_flipped_place_costs_its_page);
 	tcase_add_test(tcase, a_flipped_state_costs_its_page);
+	tcase_add_loop_test(tcase, a_flipped_object_costs_its_page, 0, ENDS);
+	tcase_add_loop_test(tcase, a_flipped_index_costs_its_page, 0, ENDS);
+	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
