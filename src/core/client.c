@@ -135,7 +135,8 @@ static int make_client(struct tm_store *store,
 	memcpy(client->record->name, config->name, strlen(config->name));
 	set_limits(client, config);
 	atomic_store_explicit(&client->record->state,
-			      tm_client_word(store, slot, TM_RECORD_LIVE),
+			      tm_client_word(store, client->record, slot,
+					     TM_RECORD_LIVE),
 			      memory_order_release);
 	atomic_store(&store->clients[slot], client);
 	*out = client;

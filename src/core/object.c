@@ -96,7 +96,7 @@ static uint32_t object_make(struct tm_context *context, struct tm_pool *pool,
 	__atomic_store_n(&record->pool, pool->slot, __ATOMIC_RELAXED);
 	atomic_store_explicit(
 		&record->state,
-		tm_object_word(context->store, number, TM_RECORD_LIVE),
+		tm_object_word(context->store, record, number, TM_RECORD_LIVE),
 		memory_order_release);
 	tm_object_enter(context, pool, home, number, hash);
 	return number;

@@ -58,34 +58,28 @@ static uint32_t record_word(const struct tm_store *store, const void *bytes,
 	return tm_record_word(state, (uint32_t)hash);
 }
 
-uint32_t tm_client_word(const struct tm_store *store, uint32_t slot,
+uint32_t tm_client_word(const struct tm_store *store,
+			const struct tm_client_record *record, uint32_t slot,
 			enum tm_record_state state)
 {
-	const struct tm_client_record *record =
-		tm_table_at(&store->client_table, slot);
-
 	return record_word(store, record->name, sizeof(record->name), slot,
 			   state);
 }
 
-uint32_t tm_pool_word(const struct tm_store *store, uint32_t slot,
+uint32_t tm_pool_word(const struct tm_store *store,
+		      const struct tm_pool_record *record, uint32_t slot,
 		      enum tm_record_state state)
 {
-	const struct tm_pool_record *record =
-		tm_table_at(&store->pool_table, slot);
-
 	return record_word(store, &record->flags,
 			   sizeof(*record) - offsetof(struct tm_pool_record,
 						      flags),
 			   slot, state);
 }
 
-uint32_t tm_object_word(const struct tm_store *store, uint32_t number,
+uint32_t tm_object_word(const struct tm_store *store,
+			const struct tm_object_record *record, uint32_t number,
 			enum tm_record_state state)
 {
-	const struct tm_object_record *record =
-		tm_object_record(store, number);
-
 	return record_word(store, record,
 			   offsetof(struct tm_object_record, state), number,
 			   state);

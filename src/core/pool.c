@@ -153,7 +153,8 @@ static struct tm_pool *make_pool(struct tm_client *client, int id,
 	record->id = (uint32_t)id;
 	memcpy(record->uuid, &pool->uuid, sizeof(record->uuid));
 	atomic_store_explicit(&record->state,
-			      tm_pool_word(store, slot, TM_RECORD_LIVE),
+			      tm_pool_word(store, record, slot,
+					   TM_RECORD_LIVE),
 			      memory_order_release);
 	atomic_store(&pool->is_dead, false);
 	return pool;

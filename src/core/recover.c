@@ -121,32 +121,33 @@ static enum tm_record_state state_of(uint32_t word, uint32_t expected)
 }
 
 static enum tm_record_state client_state(const struct tm_store *store,
-					 uint32_t slot)
+					 const void *at, uint32_t slot)
 {
-	const struct tm_client_record *record =
-		tm_table_at(&store->client_table, slot);
+	const struct tm_client_record *record = at;
 	enum tm_record_state state = record->state & 3;
 
-	return state_of(record->state, tm_client_word(store, slot, state));
+	return state_of(record->state,
+			tm_client_word(store, record, slot, state));
 }
 
 static enum tm_record_state pool_state(const struct tm_store *store,
-				       uint32_t slot)
+				       const void *at, uint32_t slot)
 {
-	const struct tm_pool_record *record =
-		tm_table_at(&store->pool_table, slot);
+	const struct tm_pool_record *record = at;
 	enum tm_record_state state = record->state & 3;
 
-	return state_of(record->state, tm_pool_word(store, slot, state));
+	return state_of(record->state,
+			tm_pool_word(store, record, slot, state));
 }
 
 static enum tm_record_state object_state(const struct tm_store *store,
-					 uint32_t number)
+					 const void *at, uint32_t number)
 {
-	const struct tm_object_record *record = tm_object_record(store, number);
+	const struct tm_object_record *record = at;
 	enum tm_record_state state = record->state & 3;
 
-	return state_of(record->state, tm_object_word(store, number, state));
+	return state_of(record->state,
+			tm_object_word(store, record, number, state));
 }
 
 /* Live; or damaged, and so perhaps live once it is mended. */
@@ -154,6 +155,15 @@ static bool is_live(enum tm_record_state state, bool perhaps)
 {
 	return state == TM_RECORD_LIVE ||
 	       (perhaps && state == TM_RECORD_DAMAGED);
+}
+
+static bool client_is_live(const struct recovery *r, uint32_t slot,
+			   bool perhaps)
+{
+	return is_live(client_state(r->store,
+				    tm_table_at(&r->store->client_table, slot),
+				    slot),
+		       perhaps);
 }
 
 static bool pool_is_live(const struct recovery *r, uint32_t slot, bool perhaps)
@@ -164,13 +174,13 @@ static bool pool_is_live(const struct recovery *r, uint32_t slot, bool perhaps)
 	if (!slot || slot >= r->pools_high)
 		return perhaps;
 	pool = tm_table_at(&r->store->pool_table, slot);
-	state = pool_state(r->store, slot);
+	state = pool_state(r->store, pool, slot);
 	if (state == TM_RECORD_DAMAGED)
 		return perhaps;
 	return state == TM_RECORD_LIVE && pool->flags == TMEM_POOL_PERSISTENT &&
 	       pool->client && pool->client < r->clients_high &&
 	       pool->id < TMEM_POOLS_MAX &&
-	       is_live(client_state(r->store, pool->client), perhaps);
+	       client_is_live(r, pool->client, perhaps);
 }
 
 static bool pool_survives(const struct recovery *r, uint32_t slot)
@@ -236,7 +246,8 @@ static bool object_is_live(const struct recovery *r, uint32_t number,
 
 	if (!number || number >= r->objects_high)
 		return false;
-	state = object_state(r->store, number);
+	state = object_state(r->store, tm_object_record(r->store, number),
+			     number);
 	if (state == TM_RECORD_DAMAGED)
 		return perhaps;
 	return state == TM_RECORD_LIVE &&
@@ -334,18 +345,32 @@ static void free_unused_slots(struct recovery *r)
 /* --- mending --- */
 
 typedef enum tm_record_state state_fn(const struct tm_store *store,
-				      uint32_t number);
+				      const void *record, uint32_t number);
+
+union any_record {
+	struct tm_client_record client; /* the largest */
+	struct tm_pool_record pool;
+	struct tm_object_record object;
+	uint8_t byte[sizeof(struct tm_client_record)];
+};
 
 /* One bit has flipped somewhere in the record: with that bit turned back its
- * check is right again. So what lies behind a pool or a disk is not lost. */
+ * check is right again. So what lies behind a pool or a disk is not lost. Which
+ * one it is is tried on a copy: two flipped bits would be one too many for
+ * whoever comes after us. */
 static bool mend_record(const struct tm_store *store, uint8_t *record,
 			size_t size, uint32_t number, state_fn *state)
 {
+	union any_record copy;
+
+	memcpy(copy.byte, record, size);
 	for (size_t i = 0; i < size * 8; i++) {
-		record[i / 8] ^= (uint8_t)(1u << i % 8);
-		if (state(store, number) != TM_RECORD_DAMAGED)
+		copy.byte[i / 8] ^= (uint8_t)(1u << i % 8);
+		if (state(store, &copy, number) != TM_RECORD_DAMAGED) {
+			record[i / 8] = copy.byte[i / 8];
 			return true;
-		record[i / 8] ^= (uint8_t)(1u << i % 8);
+		}
+		copy.byte[i / 8] ^= (uint8_t)(1u << i % 8);
 	}
 	return false;
 }
@@ -354,10 +379,12 @@ static void mend_table(struct recovery *r, struct tm_table *table,
 		       uint32_t high, state_fn *state)
 {
 	for (uint32_t i = 1; i < high; i++) {
-		if (state(r->store, i) != TM_RECORD_DAMAGED)
+		void *record = tm_table_at(table, i);
+
+		if (state(r->store, record, i) != TM_RECORD_DAMAGED)
 			continue;
-		if (mend_record(r->store, tm_table_at(table, i),
-				table->element_size, i, state))
+		if (mend_record(r->store, record, table->element_size, i,
+				state))
 			r->mended++;
 		else
 			r->damaged++;
@@ -373,7 +400,7 @@ static void end_unfinished(struct recovery *r)
 		struct tm_client_record *record =
 			tm_table_at(&store->client_table, i);
 
-		if (client_state(store, i) == TM_RECORD_LIVE &&
+		if (client_state(store, record, i) == TM_RECORD_LIVE &&
 		    record->unfinished == TM_CLIENT_UNFINISHED)
 			record->state = tm_record_word_dead(record->state);
 	}
@@ -399,7 +426,7 @@ static int link_clients(struct recovery *r)
 			tm_table_at(&store->client_table, i);
 		struct tm_client *client;
 
-		if (client_state(store, i) != TM_RECORD_LIVE)
+		if (client_state(store, record, i) != TM_RECORD_LIVE)
 			continue;
 		/* Limits may change, so nothing vouches for them. */
 		if (record->reservation_bytes >

@@ -470,12 +470,16 @@ static inline int64_t tm_object_bill(const struct tm_pool *pool)
 	return pool->flags & TMEM_POOL_SHARED ? 0 : TM_OBJECT_BILL;
 }
 
-/* What the state word of such a record must be in that state. */
-uint32_t tm_client_word(const struct tm_store *store, uint32_t slot,
+/* What the state word of such a record must be in that state, under that
+ * number. */
+uint32_t tm_client_word(const struct tm_store *store,
+			const struct tm_client_record *record, uint32_t slot,
 			enum tm_record_state state);
-uint32_t tm_pool_word(const struct tm_store *store, uint32_t slot,
+uint32_t tm_pool_word(const struct tm_store *store,
+		      const struct tm_pool_record *record, uint32_t slot,
 		      enum tm_record_state state);
-uint32_t tm_object_word(const struct tm_store *store, uint32_t number,
+uint32_t tm_object_word(const struct tm_store *store,
+			const struct tm_object_record *record, uint32_t number,
 			enum tm_record_state state);
 
 /* --- object.c --------------------------------------------------------------*/

@@ -657,6 +657,14 @@ static void kill_record(_Atomic uint32_t *state)
 	*state = tm_record_word_dead(*state);
 }
 
+/* What the death of a process would let go of. */
+static void leave_as_dead(struct scene *scene)
+{
+	munmap(scene->store->arena.base, scene->store->arena.size);
+	close(scene->store->arena.fd);
+	scene->store = NULL;
+}
+
 /* Left behind: an ended pool, a dead object, a page that was overwritten
  * although the older one was not freed yet, ephemeral pages, and holes. */
 static void setup_left(struct scene *scene)
@@ -704,10 +712,19 @@ static void setup_left(struct scene *scene)
 			d->object, d->index);
 		break;
 	}
-	/* What the death of a process would let go of. */
-	munmap(store->arena.base, store->arena.size);
-	close(store->arena.fd);
-	scene->store = NULL;
+	leave_as_dead(scene);
+}
+
+/* A bit of a pool's record has flipped, which opening turns back. */
+static void setup_damaged(struct scene *scene)
+{
+	struct tm_pool_record *record;
+
+	setup_usual(scene);
+	record = tm_table_at(&scene->store->pool_table,
+			     atomic_load(&scene->client[0]->pools[0])->slot);
+	record->flags ^= 32;
+	leave_as_dead(scene);
 }
 
 #define CASE(name_, setup_, act_, expected_, after_, ...)                      \
@@ -790,6 +807,7 @@ static const struct step_case cases[] = {
 	     DEDUP, .memory_bytes = MEDIUM, .moves = true),
 	CASE("open-new", setup_no_store, act_open, 0, after_nothing),
 	CASE("open-recovering", setup_left, act_open, 0, after_nothing),
+	CASE("open-mending", setup_damaged, act_open, 0, after_nothing),
 };
 
 /* --- the child ------------------------------------------------------------ */
