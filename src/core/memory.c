@@ -175,6 +175,7 @@ void tm_memory_init(struct tm_memory *memory, uint64_t limit_bytes)
 			.alloc = host_alloc,
 			.free = host_free,
 		},
-	};	memory->host_anyway = memory->host;
+	};
+	memory->host_anyway = memory->host;
 	memory->host_anyway.alloc = host_alloc_anyway;
 }
