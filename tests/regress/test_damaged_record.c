@@ -51,6 +51,7 @@ static void rig_open(struct rig *rig)
 
 	snprintf(rig->path, sizeof(rig->path), "/dev/shm/tmem-test-%ld-damaged",
 		 (long)getpid());
+	unlink(rig->path);
 	tmem_store_config_init(&config);
 	config.memory_bytes = UINT64_C(4) << 20;
 	config.memory_max_bytes = config.memory_bytes;
