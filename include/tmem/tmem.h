@@ -906,7 +906,7 @@ int tmem_client_set_migrating(struct tmem_client *client, bool migrating);
  * @client: the client
  * @handle: a page that has gone since tmem_client_set_migrating()
  *
- * Finishes what was flushed by object or pool first.
+ * Finishes what was flushed by object or pool before it says that there is none.
  *
  * Return: 1, 0 (none just now), -EINVAL (not migrating), -ENOMEM (the log did
  * not fit the store's memory: what was copied so far is of no use).

@@ -16,8 +16,9 @@
  * descriptors: nothing of a page that is gone is looked at again.
  *
  * Locks: log.lock is taken under a shard's, by a thread that is inside the
- * store: a log that was taken away is freed when all of them have left. The
- * reader reaps first, so that what was flushed by object is in the log as well.
+ * store: a log that was taken away is freed when all of them have left. Before
+ * it says that there is no more the reader reaps, and so waits for whoever
+ * does: what was flushed by object is in the log as well.
  */
 #include <config.h>
 
@@ -190,8 +191,8 @@ void tm_client_end_log(struct tm_client *client, bool is_frozen)
 	tm_lock_release(&client->store->control);
 }
 
-static int take(struct tm_store *store, struct tm_log *log,
-		struct tmem_handle *handle)
+static int take_from(struct tm_store *store, struct tm_log *log,
+		     struct tmem_handle *handle)
 {
 	struct chunk *chunk;
 	int result = 0;
@@ -214,21 +215,31 @@ static int take(struct tm_store *store, struct tm_log *log,
 	return result;
 }
 
-int tm_client_next_invalidation(struct tm_client *client,
-				struct tmem_handle *handle)
+static int take(struct tm_client *client, struct tmem_handle *handle)
 {
 	struct tm_store *store = client->store;
 	int result = -EINVAL;
 
-	if (!tm_is_alive(store))
-		return -EOWNERDEAD;
-	if (atomic_load(&store->has_dead))
-		reap_all(store);
 	tm_lock_acquire(&store->control);
 	if (client->log)
-		result = take(store, client->log, handle);
+		result = take_from(store, client->log, handle);
 	tm_lock_release(&store->control);
 	return result;
+}
+
+int tm_client_next_invalidation(struct tm_client *client,
+				struct tmem_handle *handle)
+{
+	int result;
+
+	if (!tm_is_alive(client->store))
+		return -EOWNERDEAD;
+	result = take(client, handle);
+	if (result)
+		return result;
+	/* has_dead says nothing of what another thread has in hand. */
+	reap_all(client->store);
+	return take(client, handle);
 }
 
 int tm_client_walk(struct tm_client *client, int id, uint64_t *position,

@@ -7,6 +7,8 @@
 
 #include "test_store.h"
 
+#include "held_reaper.h"
+
 #define PERSISTENT TMEM_POOL_PERSISTENT
 #define MANY 3000
 
@@ -165,6 +167,32 @@ START_TEST(log_does_not_name_what_was_put_again)
 }
 END_TEST
 
+/* What was flushed is named before the log says that there is no more, although
+ * somebody else has it in hand just now. */
+START_TEST(log_names_what_another_thread_reaps)
+{
+	struct tm_test_store t;
+	struct tmem_handle handle;
+	struct tmem_oid oid = tm_oid(0);
+	int pool = begin(&t, 0);
+	uint32_t gone = 0;
+
+	for (uint32_t i = 0; i < MANY; i++)
+		ck_assert_int_eq(tm_test_put(t.client, pool, 0, i, TM_PAGE_TEXT,
+					     i),
+				 TMEM_PUT_STORED);
+	freeze(&t, true);
+	ck_assert_int_eq(tmem_flush_object(t.client, pool, &oid), 1);
+	tm_held_reaper_begin(t.store);
+	while (tmem_client_next_invalidation(t.client, &handle) == 1)
+		gone++;
+	tm_held_reaper_end();
+	ck_assert_uint_eq(gone, MANY);
+	ck_assert_int_eq(tmem_client_set_migrating(t.client, false), 0);
+	tm_test_end(&t);
+}
+END_TEST
+
 START_TEST(migrating_wants_a_frozen_client_and_keeps_it_frozen)
 {
 	struct tm_test_store t;
@@ -317,6 +345,7 @@ int main(void)
 	tcase_add_test(tc, walk_keeps_to_its_pool);
 	tcase_add_test(tc, log_names_what_went);
 	tcase_add_test(tc, log_does_not_name_what_was_put_again);
+	tcase_add_test(tc, log_names_what_another_thread_reaps);
 	tcase_add_test(tc, migrating_wants_a_frozen_client_and_keeps_it_frozen);
 	tcase_add_test(tc, client_that_ends_while_it_migrates_leaves_nothing);
 	tcase_add_test(tc, call_with_the_same_number_counts_once);
