@@ -130,8 +130,11 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 	/* Idle frames are no use to whoever needs memory for records. */
 	if (tm_arena_trim(&store->arena, store->arena.idle_frames / 2))
 		return true;
-	if (store->has_dead && tm_reap(context, REAP_BATCH))
+	/* What another thread has in hand is free when this one's turn comes. */
+	if (store->has_dead || store->is_reaping) {
+		tm_reap(context, REAP_BATCH);
 		return true;
+	}
 	if (store->compaction_debt && tm_compact(context, MOVE_BATCH))
 		return true;
 	if (tm_evict_round(context, client)) {

@@ -192,6 +192,8 @@ bool tm_reap(struct tm_context *context, uint32_t max)
 	bool did = false;
 
 	tm_lock_acquire(&store->reap_lock);
+	/* In this order: whoever sees no flag sees that it is seen to. */
+	atomic_store(&store->is_reaping, true);
 	atomic_store(&store->has_dead, false);
 	while (freed < max) {
 		uint32_t number = pop_object(store);
@@ -209,6 +211,7 @@ bool tm_reap(struct tm_context *context, uint32_t max)
 		did = true;
 	if (freed >= max)
 		atomic_store(&store->has_dead, true);
+	atomic_store(&store->is_reaping, false);
 	tm_lock_release(&store->reap_lock);
 	return did;
 }

@@ -257,6 +257,7 @@ struct tm_store {
 	struct tm_pool *dead_pools TM_GUARDED_BY(dead_lock);
 	_Atomic uint32_t dead_clients;
 	_Atomic bool has_dead;		/* hint: there is something to reap */
+	_Atomic bool is_reaping;	/* somebody does: has_dead is cleared */
 
 	struct tm_dedup_group dedup_groups[TM_DEDUP_GROUPS];
 

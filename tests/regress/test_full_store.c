@@ -7,8 +7,9 @@
 
 #include <string.h>
 
-#include "harness.h"
-#include <tmem/tmem.h>
+#include "test_store.h"
+
+#include "held_reaper.h"
 
 static struct tmem_store *open_store(void)
 {
@@ -74,12 +75,64 @@ START_TEST(a_full_store_takes_new_clients_and_pools)
 }
 END_TEST
 
+static struct tmem_client *attach_reserved(struct tmem_store *store,
+					   uint64_t reservation_bytes)
+{
+	struct tmem_client_config config;
+	struct tmem_client *client = NULL;
+
+	tmem_client_config_init(&config);
+	config.name = "reserved";
+	config.reservation_bytes = reservation_bytes;
+	ck_assert_int_eq(tmem_client_attach(store, &config, &client), 0);
+	return client;
+}
+
+/* Its pages were flushed and credited; that they are not free yet is no reason
+ * to refuse the next. */
+START_TEST(a_put_waits_for_whoever_reaps)
+{
+	struct tmem_oid oid = tm_oid(1);
+	struct tmem_client *client;
+	struct tm_test_store t;
+	uint32_t stored = 0;
+	int pool;
+
+	tm_test_begin(&t, 8 * TM_MIB);
+	client = attach_reserved(t.store, 4 * TM_MIB);
+	pool = tm_test_pool(client, TMEM_POOL_PERSISTENT);
+	while (tm_test_put(client, pool, 1, stored, TM_PAGE_NOISE, stored) ==
+	       TMEM_PUT_STORED)
+		stored++;
+	ck_assert_uint_gt(stored, 1000);
+	ck_assert_int_eq(tmem_flush_object(client, pool, &oid), 1);
+	tm_held_reaper_begin(t.store);
+	for (uint32_t i = 0; i < 200; i++)
+		ck_assert_int_eq(tm_test_put(client, pool, 2, i, TM_PAGE_NOISE,
+					     i),
+				 TMEM_PUT_STORED);
+	tm_held_reaper_end();
+	tmem_client_detach(client);
+	tm_test_end(&t);
+}
+END_TEST
+
+static void add(Suite *suite, const char *name, const TTest *test, int times)
+{
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_loop_test(tcase, test, 0, times);
+	suite_add_tcase(suite, tcase);
+}
+
+#define ADD(test, times) add(suite, #test, test, times)
+
 int main(void)
 {
 	Suite *suite = suite_create("full-store");
-	TCase *tcase = tcase_create("full-store");
 
-	tcase_add_test(tcase, a_full_store_takes_new_clients_and_pools);
-	suite_add_tcase(suite, tcase);
+	ADD(a_full_store_takes_new_clients_and_pools, 1);
+	ADD(a_put_waits_for_whoever_reaps, 1);
 	return tm_test_run(suite);
 }
