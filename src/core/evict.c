@@ -7,9 +7,12 @@
  * victim went, the run it lay in is emptied: neighbours that belong to the same
  * client and are at least half as old go too, the others are moved to holes
  * elsewhere. Ephemeral objects have runs of their own and fill them in the
- * order they come, so mostly the neighbours are the next oldest anyway.
+ * order they come, so mostly the neighbours are the next oldest anyway. A page
+ * that lies in no run (a same-filled one, or one that is shared) goes without
+ * giving a frame, and the next oldest goes as well.
  *
- * Bound: one round looks at one run. Persistent pages are never touched.
+ * Bound: one round looks at one run, and at as many pages in none as a run may
+ * have. Persistent pages are never touched.
  *
  * Locks: none on entry; a shard's for each page dropped or moved. The caller's
  * context is used, so no codec output in it is disturbed.
@@ -89,25 +92,29 @@ static uint32_t empty_run(struct tm_context *context, struct tm_client *client,
 static uint32_t evict_from(struct tm_context *context, struct tm_client *client,
 			   bool whole_run)
 {
-	uint32_t stamp = 0;
-	uint64_t place;
+	uint32_t stamp = 0, evicted = 0;
+	uint64_t place = 0;
 
 	/* A page that is just going away by itself is not evicted twice. */
-	for (int attempt = 0; attempt < 8; attempt++) {
+	for (int missed = 0; missed < 8;) {
 		uint32_t number = oldest_of(client, &stamp);
 
 		if (!number)
-			return 0;
+			break;
 		if (!evict_page(context, client, number, stamp, &place)) {
 			/* Or its record is damaged, and it stands in the way. */
 			tm_lru_pass_over(client, number);
+			missed++;
 			continue;
 		}
-		if (!whole_run || !place)
-			return 1;
-		return 1 + empty_run(context, client, place, stamp);
+		evicted++;
+		if (place && whole_run)
+			return evicted +
+			       empty_run(context, client, place, stamp);
+		if (!whole_run || evicted == NEIGHBOURS_MAX)
+			break;
 	}
-	return 0;
+	return evicted;
 }
 
 uint32_t tm_evict_round(struct tm_context *context,

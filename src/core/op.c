@@ -45,6 +45,8 @@
 #define SAMPLE_EVERY 16
 /* How often a put tries to make room before it is refused. */
 #define RESERVE_ATTEMPTS 64
+/* Up to its reservation: once more for so many pages in the store. */
+#define ATTEMPT_PAGES 32
 /* Moves that ride on one operation. */
 #define RIDING_MOVES 2
 /* When more than this many are due, the background helps. */
@@ -316,12 +318,23 @@ static bool settle(struct page_op *op, struct draft *draft)
 	return find_room(op, draft);
 }
 
+/* Up to its reservation a client is not refused because what is evicted or
+ * reaped gives back little. There is an end even if guests put as fast. */
+static bool is_owed_more(const struct page_op *op, uint32_t attempts)
+{
+	return tm_quota_is_within(op->client) &&
+	       attempts < tm_table_end(&op->store->descriptor_table) /
+				  ATTEMPT_PAGES;
+}
+
 /* Everything that can fail for want of memory, as often as evicting helps. */
 static bool reserve(struct page_op *op, struct draft *draft)
 {
 	struct tm_context *context = op->context;
 
-	for (int attempt = 0; attempt < RESERVE_ATTEMPTS; attempt++) {
+	for (uint32_t attempt = 0;
+	     attempt < RESERVE_ATTEMPTS || is_owed_more(op, attempt);
+	     attempt++) {
 		if (tm_context_prepare(context) &&
 		    tm_quota_admits(op->store, op->client)) {
 			draft->number = tm_magazine_pop(&context->descriptors);

@@ -36,7 +36,7 @@ static uint64_t billed(const struct tm_client *client)
 	return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
-static bool is_within_reservation(const struct tm_client *client)
+bool tm_quota_is_within(const struct tm_client *client)
 {
 	return billed(client) < client->reservation_bytes;
 }
@@ -81,12 +81,12 @@ uint64_t tm_quota_held_bytes(struct tm_store *store,
 	uint64_t held = 0;
 
 	if (!store->reserved_clients ||
-	    (client && is_within_reservation(client)))
+	    (client && tm_quota_is_within(client)))
 		return 0;
 	for (uint32_t i = 1; i < store->client_high; i++) {
 		const struct tm_client *other = store->clients[i];
 
-		if (other && other != client && is_within_reservation(other))
+		if (other && other != client && tm_quota_is_within(other))
 			held += other->reservation_bytes - billed(other);
 	}
 	return held ? tm_quota_memory_bytes(store, held) + TAKE_BYTES : 0;
@@ -131,7 +131,7 @@ struct tm_client *tm_quota_victim(struct tm_store *store,
 		struct tm_client *c = store->clients[i];
 
 		if (!c || !c->lru_pages ||
-		    (c != client && is_within_reservation(c)))
+		    (c != client && tm_quota_is_within(c)))
 			continue;
 		if (!victim ||
 		    (all_weights > 0 ?

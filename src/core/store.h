@@ -526,6 +526,8 @@ struct tm_client *tm_quota_victim(struct tm_store *store,
 				  const struct tm_client *client);
 struct tm_client *tm_lru_client(struct tm_store *store, uint32_t number);
 
+/* Does @client hold less than its reservation? */
+bool tm_quota_is_within(const struct tm_client *client);
 /* Bytes that other clients' reservations keep from @client. */
 uint64_t tm_quota_held_bytes(struct tm_store *store,
 			     const struct tm_client *client);

@@ -75,17 +75,13 @@ START_TEST(a_full_store_takes_new_clients_and_pools)
 }
 END_TEST
 
-static struct tmem_client *attach_reserved(struct tmem_store *store,
-					   uint64_t reservation_bytes)
+static void reserve(struct tmem_client *client, uint64_t bytes)
 {
 	struct tmem_client_config config;
-	struct tmem_client *client = NULL;
 
 	tmem_client_config_init(&config);
-	config.name = "reserved";
-	config.reservation_bytes = reservation_bytes;
-	ck_assert_int_eq(tmem_client_attach(store, &config, &client), 0);
-	return client;
+	config.reservation_bytes = bytes;
+	ck_assert_int_eq(tmem_client_set(client, &config), 0);
 }
 
 /* Its pages were flushed and credited; that they are not free yet is no reason
@@ -93,25 +89,53 @@ static struct tmem_client *attach_reserved(struct tmem_store *store,
 START_TEST(a_put_waits_for_whoever_reaps)
 {
 	struct tmem_oid oid = tm_oid(1);
-	struct tmem_client *client;
 	struct tm_test_store t;
 	uint32_t stored = 0;
 	int pool;
 
 	tm_test_begin(&t, 8 * TM_MIB);
-	client = attach_reserved(t.store, 4 * TM_MIB);
-	pool = tm_test_pool(client, TMEM_POOL_PERSISTENT);
-	while (tm_test_put(client, pool, 1, stored, TM_PAGE_NOISE, stored) ==
+	reserve(t.client, 4 * TM_MIB);
+	pool = tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	while (tm_test_put(t.client, pool, 1, stored, TM_PAGE_NOISE, stored) ==
 	       TMEM_PUT_STORED)
 		stored++;
 	ck_assert_uint_gt(stored, 1000);
-	ck_assert_int_eq(tmem_flush_object(client, pool, &oid), 1);
+	ck_assert_int_eq(tmem_flush_object(t.client, pool, &oid), 1);
 	tm_held_reaper_begin(t.store);
 	for (uint32_t i = 0; i < 200; i++)
-		ck_assert_int_eq(tm_test_put(client, pool, 2, i, TM_PAGE_NOISE,
-					     i),
-				 TMEM_PUT_STORED);
+		ck_assert_int_eq(
+			tm_test_put(t.client, pool, 2, i, TM_PAGE_NOISE, i),
+			TMEM_PUT_STORED);
 	tm_held_reaper_end();
+	tm_test_end(&t);
+}
+END_TEST
+
+/* The oldest pages give back no frame. With a reservation there may be any
+ * number of them. */
+START_TEST(pages_without_bytes_are_passed_over)
+{
+	const uint32_t empty_pages = _i ? 60000 : 5000;
+	struct tmem_client *client;
+	struct tm_test_store t;
+	int pool, persistent;
+
+	tm_test_begin(&t, 8 * TM_MIB);
+	client = tm_test_attach(t.store, "other");
+	persistent = tm_test_pool(client, TMEM_POOL_PERSISTENT);
+	pool = tm_test_pool(t.client, 0);
+	for (uint32_t i = 0; i < empty_pages; i++)
+		tm_test_put(t.client, pool, i / 1000, i, TM_PAGE_SAME, i);
+	for (uint32_t i = 0; tm_test_stats(t.store).used_bytes <
+			     t.config.memory_bytes - 128 * 1024;
+	     i++)
+		tm_test_put(t.client, pool, 1000, i, TM_PAGE_NOISE, i);
+	ck_assert_uint_eq(tm_test_counts(t.client).same_filled, empty_pages);
+	reserve(client, _i ? 4 * TM_MIB : 0);
+	for (uint32_t i = 0; i < 500; i++)
+		ck_assert_int_eq(
+			tm_test_put(client, persistent, 1, i, TM_PAGE_NOISE, i),
+			TMEM_PUT_STORED);
 	tmem_client_detach(client);
 	tm_test_end(&t);
 }
@@ -134,5 +158,6 @@ int main(void)
 
 	ADD(a_full_store_takes_new_clients_and_pools, 1);
 	ADD(a_put_waits_for_whoever_reaps, 1);
+	ADD(pages_without_bytes_are_passed_over, 2);
 	return tm_test_run(suite);
 }
