@@ -230,7 +230,8 @@ int tmem_store_set_allocator(struct tmem_store *store, const char *allocator);
  * @bytes: how much; UINT64_MAX for all that can go
  *
  * Evicts ephemeral pages in the order eviction always has, and returns free
- * frames to the system.
+ * frames to the system. Guests who put meanwhile may take the memory again, up
+ * to the limit: lower that first, or afterwards, if it is to stay lower.
  *
  * Return: frames given back, in bytes (may be more or less than asked).
  */

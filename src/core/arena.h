@@ -107,8 +107,8 @@ void tm_arena_forget_unclaimed(struct tm_arena *arena);
  * should have @other_bytes of it. 0 or -ENOMEM. */
 int tm_arena_fill_holes(struct tm_arena *arena, uint64_t other_bytes);
 
-/* Gives idle frames back to the system until at most @keep are left; returns
- * how many it gave back. */
+/* Gives back to the system what is idle at the call, but for @keep frames;
+ * returns how many it gave back. */
 uint64_t tm_arena_trim(struct tm_arena *arena, uint64_t keep);
 
 /* Populates idle frames, up to @want of them; false when there is no memory. */

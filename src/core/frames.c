@@ -441,13 +441,14 @@ static struct run grab_idle(struct tm_arena *arena, uint64_t keep)
 
 uint64_t tm_arena_trim(struct tm_arena *arena, uint64_t keep)
 {
-	uint64_t trimmed = 0;
+	uint64_t idle = arena->idle_frames, trimmed = 0;
 
-	for (;;) {
+	/* Not what becomes idle meanwhile: that may have no end. */
+	while (trimmed + keep < idle) {
 		struct run run = grab_idle(arena, keep);
 
 		if (!run.count)
-			return trimmed;
+			break;
 		depopulate(arena, run.first, run.count);
 		tm_lock_acquire(&arena->lock);
 		tm_bitmap_clear_range(arena->used, run.first, run.count);
@@ -455,6 +456,7 @@ uint64_t tm_arena_trim(struct tm_arena *arena, uint64_t keep)
 		tm_memory_discharge(arena->memory, run.count * PAGE);
 		trimmed += run.count;
 	}
+	return trimmed;
 }
 
 bool tm_arena_stock(struct tm_arena *arena, uint64_t want)

@@ -445,25 +445,53 @@ int tm_store_set_memory(struct tm_store *store, uint64_t memory_bytes)
 	return err;
 }
 
+static uint64_t ephemeral_pages(const struct tm_store *store)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t i = 1; i < store->client_high; i++) {
+		const struct tm_client *client = store->clients[i];
+
+		if (client)
+			pages += client->lru_pages;
+	}
+	return pages;
+}
+
+static uint64_t less_used(const struct tm_store *store, uint64_t before)
+{
+	uint64_t now = store->memory.used_bytes;
+
+	return now < before ? before - now : 0;
+}
+
+/* Guests may take at once what is given back here. It counts all the same, and
+ * what they put meanwhile is not evicted in its turn: so there is an end. */
 int64_t tm_store_evict(struct tm_store *store, uint64_t bytes)
 {
-	uint64_t before = store->memory.used_bytes;
+	uint64_t before = store->memory.used_bytes, given = 0;
 	struct tm_context *context = tm_enter(store);
-	uint64_t now;
+	uint64_t pages, rounds;
 
 	if (!context)
 		return -EOWNERDEAD;
-	for (;;) {
-		now = store->memory.used_bytes;
-		if (now <= before && before - now >= bytes)
-			break;
-		if (tm_arena_trim(&store->arena, 0))
+	pages = ephemeral_pages(store);
+	/* A page goes, or is moved; then frames are given back. */
+	rounds = 2 * (uint64_t)tm_table_end(&store->descriptor_table) + 64;
+	while (given < bytes && less_used(store, before) < bytes && rounds--) {
+		uint64_t frames = tm_arena_trim(&store->arena, 0);
+		uint32_t evicted;
+
+		given += frames * TMEM_FRAME_SIZE;
+		if (frames)
 			continue;
-		if (!tm_evict_round(context, NULL) && !tm_reap(context, 64) &&
+		evicted = pages ? tm_evict_round(context, NULL) : 0;
+		pages -= evicted < pages ? evicted : pages;
+		if (!evicted && !tm_reap(context, 64) &&
 		    !tm_compact(context, 64))
 			break;
 	}
 	tm_leave(context);
-	now = store->memory.used_bytes;
-	return now < before ? (int64_t)(before - now) : 0;
+	before = less_used(store, before);
+	return (int64_t)(given > before ? given : before);
 }

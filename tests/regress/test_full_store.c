@@ -141,6 +141,98 @@ START_TEST(pages_without_bytes_are_passed_over)
 }
 END_TEST
 
+struct tm_arena;
+struct tm_memory;
+
+enum visit { GUEST_GONE, GUEST_BEFORE, GUEST_AFTER, GUEST_WITHIN };
+
+/* It puts before frames are given back, after that, or meanwhile. */
+static struct {
+	struct tm_test_store *t;
+	enum visit comes;
+	uint64_t used_bytes; /* it is content with */
+	uint32_t puts;
+	uint32_t visits;
+} guest;
+
+uint64_t __real_tm_arena_trim(struct tm_arena *arena, uint64_t keep);
+uint64_t __wrap_tm_arena_trim(struct tm_arena *arena, uint64_t keep);
+void __real_tm_memory_discharge(struct tm_memory *memory, uint64_t bytes);
+void __wrap_tm_memory_discharge(struct tm_memory *memory, uint64_t bytes);
+
+static bool guest_begins(enum visit when)
+{
+	if (guest.comes != when)
+		return false;
+	/* It is not called from within what it calls itself. */
+	guest.comes = GUEST_GONE;
+	ck_assert_uint_lt(guest.visits++, 20000);
+	return true;
+}
+
+static void guest_puts(void)
+{
+	tm_test_put(guest.t->client, 0, 1, guest.puts, TM_PAGE_NOISE, 0);
+	guest.puts++;
+}
+
+uint64_t __wrap_tm_arena_trim(struct tm_arena *arena, uint64_t keep)
+{
+	uint64_t trimmed;
+
+	if (guest_begins(GUEST_BEFORE)) {
+		while (tm_test_stats(guest.t->store).idle_bytes)
+			guest_puts();
+		guest.comes = GUEST_BEFORE;
+	}
+	trimmed = __real_tm_arena_trim(arena, keep);
+	if (guest_begins(GUEST_AFTER)) {
+		while (tm_test_stats(guest.t->store).used_bytes <
+		       guest.used_bytes)
+			guest_puts();
+		guest.comes = GUEST_AFTER;
+	}
+	return trimmed;
+}
+
+/* Between two runs that are given back. */
+void __wrap_tm_memory_discharge(struct tm_memory *memory, uint64_t bytes)
+{
+	struct tmem_oid oid = tm_oid(1);
+
+	__real_tm_memory_discharge(memory, bytes);
+	if (!guest_begins(GUEST_WITHIN))
+		return;
+	guest_puts();
+	tmem_flush_page(guest.t->client, 0, &oid, guest.puts - 1);
+	guest.comes = GUEST_WITHIN;
+}
+
+START_TEST(eviction_ends_although_a_guest_refills)
+{
+	struct tm_test_store t;
+	uint64_t pages, evicted;
+	int64_t given;
+
+	tm_test_begin(&t, 8 * TM_MIB);
+	tm_test_pool(t.client, 0);
+	guest.t = &t;
+	while (tm_test_stats(t.store).used_bytes < 6 * TM_MIB)
+		guest_puts();
+	guest.used_bytes = tm_test_stats(t.store).used_bytes;
+	pages = tm_test_counts(t.client).pages;
+	guest.comes = (enum visit)(GUEST_BEFORE + _i);
+	given = tmem_store_evict(t.store, TM_MIB);
+	guest.comes = GUEST_GONE;
+	ck_assert_uint_gt(guest.visits, 0);
+	evicted = tm_test_counts(t.client).evicted;
+	ck_assert_uint_le(evicted, _i ? 500 : pages);
+	if (_i)
+		ck_assert_int_ge(given, TM_MIB);
+	tm_test_end(&t);
+}
+END_TEST
+
 static void add(Suite *suite, const char *name, const TTest *test, int times)
 {
 	TCase *tcase = tcase_create(name);
@@ -159,5 +251,6 @@ int main(void)
 	ADD(a_full_store_takes_new_clients_and_pools, 1);
 	ADD(a_put_waits_for_whoever_reaps, 1);
 	ADD(pages_without_bytes_are_passed_over, 2);
+	ADD(eviction_ends_although_a_guest_refills, 3);
 	return tm_test_run(suite);
 }
