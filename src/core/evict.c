@@ -133,9 +133,12 @@ bool tm_evict_own(struct tm_context *context, struct tm_client *client)
 bool tm_make_room(struct tm_context *context, struct tm_client *client)
 {
 	struct tm_store *store = context->store;
+	uint64_t trimmed;
 
-	/* Idle frames are no use to whoever needs memory for records. */
-	if (tm_arena_trim(&store->arena, store->arena.idle_frames / 2))
+	/* Idle frames are no use to whoever needs memory for records. When they
+	 * are few, the next attempt takes as many again, and more must go. */
+	trimmed = tm_arena_trim(&store->arena, store->arena.idle_frames / 2);
+	if (trimmed > TMEM_RUN_FRAMES_MAX)
 		return true;
 	/* What another thread has in hand is free when this one's turn comes. */
 	if (store->has_dead || store->is_reaping) {
@@ -149,7 +152,7 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 		tm_worker_wake(store);
 		return true;
 	}
-	return tm_compact(context, MOVE_BATCH) > 0;
+	return tm_compact(context, MOVE_BATCH) > 0 || trimmed;
 }
 
 /* More than a client or a pool costs, with what their tables grow by. */

@@ -322,9 +322,13 @@ static bool settle(struct page_op *op, struct draft *draft)
  * reaped gives back little. There is an end even if guests put as fast. */
 static bool is_owed_more(const struct page_op *op, uint32_t attempts)
 {
+	struct tm_store *store = op->store;
+
 	return tm_quota_is_within(op->client) &&
-	       attempts < tm_table_end(&op->store->descriptor_table) /
-				  ATTEMPT_PAGES;
+	       attempts < tm_table_end(&store->descriptor_table) /
+				  ATTEMPT_PAGES &&
+	       (store->has_dead || store->is_reaping ||
+		tm_quota_victim(store, op->client));
 }
 
 /* Everything that can fail for want of memory, as often as evicting helps. */

@@ -141,6 +141,29 @@ START_TEST(pages_without_bytes_are_passed_over)
 }
 END_TEST
 
+/* Whatever is free beyond whole frames. */
+START_TEST(a_frame_given_back_is_not_all_that_is_done)
+{
+	struct tmem_client *client;
+	struct tm_test_store t;
+	int pool, persistent;
+
+	tm_test_begin(&t, 8 * TM_MIB + 256 * (uint64_t)_i);
+	client = tm_test_attach(t.store, "other");
+	persistent = tm_test_pool(client, TMEM_POOL_PERSISTENT);
+	pool = tm_test_pool(t.client, 0);
+	for (uint32_t i = 0; !tm_test_counts(t.client).evicted; i++)
+		tm_test_put(t.client, pool, 1, i, TM_PAGE_NOISE, i);
+	reserve(client, 4 * TM_MIB);
+	for (uint32_t i = 0; i < 100; i++)
+		ck_assert_int_eq(
+			tm_test_put(client, persistent, i, i, TM_PAGE_NOISE, i),
+			TMEM_PUT_STORED);
+	tmem_client_detach(client);
+	tm_test_end(&t);
+}
+END_TEST
+
 struct tm_arena;
 struct tm_memory;
 
@@ -251,6 +274,7 @@ int main(void)
 	ADD(a_full_store_takes_new_clients_and_pools, 1);
 	ADD(a_put_waits_for_whoever_reaps, 1);
 	ADD(pages_without_bytes_are_passed_over, 2);
+	ADD(a_frame_given_back_is_not_all_that_is_done, 16);
 	ADD(eviction_ends_although_a_guest_refills, 3);
 	return tm_test_run(suite);
 }
