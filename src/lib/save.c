@@ -203,6 +203,8 @@ static int make_pages(struct tmem_save *save)
 static int make_gone(struct tmem_save *save)
 {
 	struct tm_save_out *out = &save->out;
+	/* Looked at first: what went before that was said is in the log. */
+	bool is_last = !save->is_live || atomic_load(&save->is_finishing);
 	struct tmem_handle handle;
 	int result = 1;
 
@@ -217,7 +219,7 @@ static int make_gone(struct tmem_save *save)
 		return result;
 	if (!tm_save_out_is_empty(out))
 		return 0;
-	if (!save->is_live || atomic_load(&save->is_finishing)) {
+	if (is_last) {
 		save->phase = PHASE_END;
 		return 0;
 	}

@@ -470,6 +470,53 @@ START_TEST(flushed_objects_and_exclusive_gets_go_too)
 }
 END_TEST
 
+/* Whose guest flushes a last page, and ends, when the reader has seen none. */
+static struct {
+	struct tmem_client *client;
+	struct tmem_save *save;
+} last_words;
+
+int __real_tmem_client_next_invalidation(struct tmem_client *client,
+					 struct tmem_handle *handle);
+int __wrap_tmem_client_next_invalidation(struct tmem_client *client,
+					 struct tmem_handle *handle);
+
+int __wrap_tmem_client_next_invalidation(struct tmem_client *client,
+					 struct tmem_handle *handle)
+{
+	int result = __real_tmem_client_next_invalidation(client, handle);
+
+	if (result || last_words.client != client)
+		return result;
+	last_words.client = NULL;
+	flush(client, 0, 1);
+	tmem_save_finish(last_words.save);
+	return 0;
+}
+
+START_TEST(last_flush_before_the_end_is_in_the_stream)
+{
+	struct tm_test_store t, target;
+	struct tmem_save *save;
+	struct stream stream = { 0 };
+	int pool = begin(&t, MANY);
+
+	save = open_save(t.client, TMEM_SAVE_LIVE);
+	last_words.save = save;
+	last_words.client = t.client;
+	ck_assert_int_eq(read_on(save, &stream), -EAGAIN);
+	ck_assert_int_eq(read_on(save, &stream), 0);
+	tmem_save_close(save);
+	begin_target(&target);
+	target.client = restore_all(target.store, NULL, &stream);
+	ck_assert_int_eq(has_page(target.client, pool, 1), TMEM_GET_MISS);
+	check_same(t.client, pool, target.client, MANY);
+	stream_free(&stream);
+	tm_test_end(&target);
+	tm_test_end(&t);
+}
+END_TEST
+
 START_TEST(pools_that_come_and_go_meanwhile)
 {
 	struct tmem_pool_info info = { .struct_size = sizeof(info) };
@@ -997,6 +1044,7 @@ int main(void)
 	tcase_add_test(tc, shared_pool_is_joined_where_that_is_allowed);
 	tcase_add_loop_test(tc, page_that_goes_meanwhile_is_not_restored, 0, 2);
 	tcase_add_test(tc, flushed_objects_and_exclusive_gets_go_too);
+	tcase_add_test(tc, last_flush_before_the_end_is_in_the_stream);
 	tcase_add_test(tc, pools_that_come_and_go_meanwhile);
 	tcase_add_loop_test(tc, pool_that_ends_under_the_walk, 0, 60);
 	tcase_add_test(tc, running_guest_is_the_same_on_the_other_side);
