@@ -99,29 +99,46 @@ static int list_guest(struct tm_agent *agent, struct tm_guest **old,
 	return 0;
 }
 
-/* Those that are no longer in it. */
-static void end_guests(struct tm_guest *guests)
+static bool is_listed(const struct tm_agent *agent,
+		      const struct tm_guest *guest)
 {
-	struct tm_guest *next;
+	for (const struct tm_agent_guest_config *config = agent->config->guests;
+	     config; config = config->next)
+		if (tm_guest_is_same(guest, config))
+			return true;
+	return false;
+}
 
-	for (struct tm_guest *guest = guests; guest; guest = next) {
-		next = guest->next;
+/* Those that are no longer in the configuration. */
+static void end_guests(struct tm_agent *agent)
+{
+	struct tm_guest **at = &agent->guests, *guest;
+
+	while ((guest = *at)) {
+		if (is_listed(agent, guest)) {
+			at = &guest->next;
+			continue;
+		}
+		*at = guest->next;
 		tm_guest_restore(guest, now());
 		tm_guest_close(guest);
 	}
 }
 
-/* How many of those in the configuration there are now. */
+/* How many of those in the configuration there are now. Who goes gives back
+ * before anybody comes, who may drive the same under another name: what is
+ * found then is what was there before either of them. */
 static size_t list_guests(struct tm_agent *agent)
 {
-	struct tm_guest *old = agent->guests, **end = &agent->guests;
+	struct tm_guest *old, **end = &agent->guests;
 	size_t count = 0;
 
+	end_guests(agent);
+	old = agent->guests;
 	agent->guests = NULL;
 	for (const struct tm_agent_guest_config *config = agent->config->guests;
 	     config; config = config->next)
 		count += !list_guest(agent, &old, &end, config);
-	end_guests(old);
 	return count;
 }
 

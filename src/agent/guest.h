@@ -69,7 +69,6 @@ struct tm_guest {
 	struct tm_selfballoon law;
 	struct tm_guard guard;
 	uint64_t look_ns; /* when the next look is due */
-	bool is_listed; /* for a reload: still in the configuration */
 	/* of the source and the actuator */
 	int pressure_fd; /* -1: none */
 	struct tm_qmp_guest *qmp;

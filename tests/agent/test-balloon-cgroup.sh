@@ -101,6 +101,25 @@ for before in max $((2048 * mib)); do
 		complain "killed: left at $(cat group/memory.high)"
 done
 
+# Under another name it is the same group: what was before either came is what it
+# has in the end.
+rm -r group && fake_cgroup group
+: >named.conf
+agent_of --actuator cgroup-high --config named.conf
+for name in a b; do
+	within 20 holds group/memory.high $((high * 4096)) ||
+		complain "renamed: $(cat group/memory.high)"
+	echo "[balloon $name]" >named.conf
+	kill -HUP "$agent"
+	within 20 is_at_least targets_total 1 $name ||
+		complain "renamed: $name is not driven"
+done
+test "$(value before_bytes b)" = 0 ||
+	complain "renamed: had $(value before_bytes b) before"
+agent_ends
+holds group/memory.high max ||
+	complain "renamed: left at $(cat group/memory.high)"
+
 # Readings that cannot be trusted.
 for change in '/^file /d' 's/^pgmajfault.*/pgmajfault many/' 's/^shmem.*/&\n&/'; do
 	rm -r group && fake_cgroup group
