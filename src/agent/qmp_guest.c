@@ -2,9 +2,8 @@
 /*
  * A guest of QEMU with a virtio balloon, from outside, over QMP.
  *
- *	once		find the balloon, learn how much memory there is, have
- *			the guest report each second
- *	each second	query-balloon, guest-stats
+ *	once		find the balloon, have the guest report each second
+ *	each second	query-balloon, query-memory-size-summary, guest-stats
  *	when told to	balloon
  *
  * The problem: the balloon's statistics know nothing of Committed_AS, and what
@@ -20,6 +19,10 @@
  * "What it has" is the most of the last three seconds: while the balloon is
  * inflating, statistics are older than its size, and what is used would come
  * out too small. This errs towards giving.
+ *
+ * What it can have at the most is asked each time: memory can be plugged. A
+ * guest of which that is not known is left alone, since nobody could tell how
+ * much it is to get back.
  *
  * Statistics count only while they are renewed: QEMU says when the last ones
  * came, and a guest that is stopped, hung, or has no driver sends none. What a
@@ -51,9 +54,9 @@ enum step {
 	STEP_NONE,
 	STEP_LIST, /* the balloon, among devices with a name */
 	STEP_LIST_UNNAMED,
-	STEP_SIZE,
 	STEP_POLL,
 	STEP_BALLOON,
+	STEP_SIZE,
 	STEP_STATS,
 	STEP_SET,
 };
@@ -66,7 +69,7 @@ struct tm_qmp_guest {
 	bool has_look; /* a reading, or a doubt, to be taken */
 	bool is_doubtful;
 	struct tm_guard_reading reading;
-	uint64_t max_pages; /* 0: not known */
+	uint64_t max_pages; /* as last heard; 0: not yet */
 	uint64_t recent_pages[RECENT]; /* sizes of the balloon, newest first */
 	double update_s; /* of the statistics; 0: none yet */
 	bool was_renewed; /* since this connection */
@@ -94,6 +97,7 @@ static void lost(void *opaque, const char *why)
 	q->was_renewed = false;
 	q->update_s = 0;
 	memset(q->recent_pages, 0, sizeof(q->recent_pages));
+	q->max_pages = 0;
 	*q->path = '\0';
 	/* Whoever answers next time knows nothing of it. */
 	guest->target_pages = 0;
@@ -156,18 +160,6 @@ static void find_balloon(struct tm_qmp_guest *q, const char *folder,
 	}
 }
 
-static void take_size(struct tm_qmp_guest *q, const json_t *value)
-{
-	uint64_t base_pages = 0, plugged_pages = 0;
-
-	q->max_pages = 0;
-	if (!read_pages(value, "base-memory", &base_pages))
-		return;
-	/* Machines without slots for more do not say so. */
-	read_pages(value, "plugged-memory", &plugged_pages);
-	q->max_pages = base_pages + plugged_pages;
-}
-
 /* --- readings ---------------------------------------------------------- */
 
 static bool take_balloon(struct tm_guest *guest, const json_t *value)
@@ -184,6 +176,25 @@ static bool take_balloon(struct tm_guest *guest, const json_t *value)
 	memmove(q->recent_pages + 1, q->recent_pages,
 		(RECENT - 1) * sizeof(q->recent_pages[0]));
 	q->recent_pages[0] = pages;
+	return true;
+}
+
+static bool take_size(struct tm_guest *guest, const json_t *value,
+		      const char *error)
+{
+	uint64_t base_pages = 0, plugged_pages = 0;
+
+	if (!read_pages(value, "base-memory", &base_pages) || !base_pages) {
+		tm_guest_doubt(guest,
+			       "query-memory-size-summary does not say how "
+			       "much memory the guest can have%s%s",
+			       value ? "" : ": ", value ? "" : error);
+		doubt(guest);
+		return false;
+	}
+	/* Machines without slots for more do not say so. */
+	read_pages(value, "plugged-memory", &plugged_pages);
+	guest->qmp->max_pages = base_pages + plugged_pages;
 	return true;
 }
 
@@ -277,8 +288,6 @@ static void make_reading(struct tm_qmp_guest *q, const json_t *stats,
 	/* In bytes, unlike the faults. */
 	if (swapped_bytes != TM_GUARD_UNKNOWN)
 		reading->swapped_pages = swapped_bytes / TM_PAGE_BYTES;
-	if (reading->law.max_pages < q->recent_pages[0])
-		reading->law.max_pages = q->recent_pages[0];
 }
 
 static void take_stats(struct tm_guest *guest, const json_t *value,
@@ -362,7 +371,7 @@ static void ready(void *opaque, uint64_t now_ns)
 
 	if (*guest->config.device) {
 		found(guest->qmp, "/machine/peripheral", guest->config.device);
-		ask_size(guest, now_ns);
+		ask_poll(guest, now_ns);
 		return;
 	}
 	list(guest, STEP_LIST, "/machine/peripheral", now_ns);
@@ -378,7 +387,7 @@ static void take_setup(struct tm_guest *guest, enum step step,
 	case STEP_LIST:
 		find_balloon(q, "/machine/peripheral", value);
 		if (*q->path)
-			ask_size(guest, now_ns);
+			ask_poll(guest, now_ns);
 		else
 			list(guest, STEP_LIST_UNNAMED,
 			     "/machine/peripheral-anon", now_ns);
@@ -386,13 +395,9 @@ static void take_setup(struct tm_guest *guest, enum step step,
 	case STEP_LIST_UNNAMED:
 		find_balloon(q, "/machine/peripheral-anon", value);
 		if (*q->path)
-			ask_size(guest, now_ns);
+			ask_poll(guest, now_ns);
 		else
 			tm_qmp_drop(q->qmp, "it has no virtio balloon", now_ns);
-		return;
-	case STEP_SIZE:
-		take_size(q, value);
-		ask_poll(guest, now_ns);
 		return;
 	default:
 		if (!value) {
@@ -431,8 +436,12 @@ static void reply(void *opaque, const json_t *value, const char *error,
 			tm_guest_doubt(guest, "query-balloon: %s", error);
 			doubt(guest);
 		} else if (take_balloon(guest, value)) {
-			ask_stats(guest, now_ns);
+			ask_size(guest, now_ns);
 		}
+		break;
+	case STEP_SIZE:
+		if (take_size(guest, value, error))
+			ask_stats(guest, now_ns);
 		break;
 	case STEP_STATS:
 		if (value) {
@@ -561,7 +570,7 @@ static int qmp_set(struct tm_guest *guest, uint64_t target_pages,
 
 static int qmp_restore(struct tm_guest *guest, uint64_t now_ns)
 {
-	return qmp_set(guest, guest->reading.law.max_pages, now_ns);
+	return qmp_set(guest, guest->qmp->max_pages, now_ns);
 }
 
 static bool qmp_is_busy(struct tm_guest *guest)

@@ -30,6 +30,10 @@ wrong with them:
     negative    sizes are negative
     no-balloon  has no balloon
     no-stats    guest-stats is an error
+    no-size     does not know the command that says how much memory it can have
+    no-base     that command says nothing
+    plugs       as much memory again is plugged, at the first target below
+                600 MiB
     press       a minute of major faults, from the first target below 600 MiB
 """
 import json
@@ -52,6 +56,7 @@ class Monitor:
         self.max = int(settings.get("max_mib", 1024)) * MIB
         self.used = int(settings.get("used_mib", 100)) * MIB
         self.caches = "caches" in settings
+        self.plugged = 0
         self.actual = self.max
         self.born = time.time()
         self.faults = 1000
@@ -107,14 +112,20 @@ class Monitor:
             return [{"name": "type", "type": "string"},
                     {"name": "b", "type": "child<%s>" % kind}]
         if name == "query-memory-size-summary":
-            return {"base-memory": self.max, "plugged-memory": 0}
+            if self.mode == "no-base":
+                return {}
+            return {"base-memory": self.max, "plugged-memory": self.plugged}
         if name == "query-balloon":
             return {"actual": "much" if self.mode == "words" else self.actual}
         if name == "qom-get":
             return self.stats()
         if name == "balloon":
             print("target", arguments["value"], flush=True)
-            self.actual = min(arguments["value"], self.max)
+            self.actual = min(arguments["value"], self.max + self.plugged)
+            if self.mode == "plugs" and self.actual < 600 * MIB and \
+                    not self.plugged:
+                self.plugged = self.max
+                self.actual += self.plugged
             if self.mode == "press" and self.actual < 600 * MIB:
                 self.is_pressed = True
         return {}
@@ -124,6 +135,7 @@ class Monitor:
         self.commands += 1
         reply = {"return": self.returns(name, message.get("arguments"))}
         if self.mode == "refuses" and name == "balloon" or \
+                self.mode == "no-size" and name.startswith("query-memory") or \
                 self.mode == "no-stats" and name == "qom-get":
             reply = {"error": {"class": "GenericError", "desc": "not\ntoday"}}
         if "id" in message:

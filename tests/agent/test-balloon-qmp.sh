@@ -43,8 +43,9 @@ target_is()
 
 good='good half hang-up'
 untrusted='mute deaf chatter no-json no-qmp other-id unasked no-reply deep
-	stale unset liar words negative no-balloon no-stats'
-for mode in $good $untrusted refuses stalls press; do
+	stale unset liar words negative no-balloon no-stats no-size no-base'
+others='refuses stalls press plugs'
+for mode in $good $untrusted $others; do
 	monitor "$mode" "$mode"
 done
 monitor large good max_mib=65536 used_mib=3000
@@ -53,7 +54,7 @@ monitor full good used_mib=1000
 monitor cached good used_mib=400 caches=1
 # Nobody listens there yet.
 printf '[balloon late]\nqmp = %s/late\n' "$scratch" >>all.conf
-for mode in $good $untrusted refuses stalls press; do
+for mode in $good $untrusted $others; do
 	within 30 test -S "$mode" || skip "python3 serves no socket: $(cat "$mode.err")"
 done
 agent_launch --config "$scratch/all.conf" --state "$scratch/state"
@@ -74,6 +75,10 @@ within 90 target_is cached $((400 * 1048576 + 350 * 262144)) ||
 within 20 is_at_least trusted 1 full
 test "$(targets full)" = 0 || within 5 target_is full $((1024 * 1048576)) ||
 	complain "full: $(last_target full)"
+# Memory that was plugged is the guest's as well.
+plugged_floor=$((99 * 1048576 + (2048 - 99) * 1048576 / 32 / 4096 * 4096))
+within 60 target_is plugs $plugged_floor ||
+	complain "plugs: $(last_target plugs)"
 # Who is not there is tried again.
 test "$(value trusted late)" = 0 || complain "late: trusted"
 monitor late good
@@ -133,4 +138,6 @@ for name in good half late; do
 	target_is "$name" $((1024 * 1048576)) ||
 		complain "$name: left with $(last_target "$name")"
 done
+target_is plugs $((2048 * 1048576)) ||
+	complain "plugs: left with $(last_target plugs)"
 finish
