@@ -6,9 +6,10 @@
  * Each guest is looked at once a second, and at once when a descriptor of its
  * source says so. SIGHUP reads the configuration again: guests that are in it
  * as before go on, with its tunables; others come and go; if anything is wrong
- * with it, nothing changes. SIGTERM and SIGINT end the agent, and every guest
- * gets back what it had, since nobody will see it when it is short: for
- * END_NS at most.
+ * with it, nothing changes. SIGTERM and SIGINT end the agent. A guest that goes,
+ * alone or with the agent, gets back what it had, since nobody will see it when
+ * it is short; it stays in the list while that is under way, for END_NS at most,
+ * and nothing is decided for it any more.
  *
  * One process may drive 1024 guests: a look at each costs some tens of
  * microseconds a second.
@@ -109,20 +110,38 @@ static bool is_listed(const struct tm_agent *agent,
 	return false;
 }
 
-/* Those that are no longer in the configuration. */
-static void end_guests(struct tm_agent *agent)
+static void end_guest(struct tm_guest *guest)
+{
+	guest->end_ns = now() + END_NS;
+	tm_guest_restore(guest, now());
+}
+
+/* Those that have ended, and have what they had or never get it. */
+static void close_ended(struct tm_agent *agent)
 {
 	struct tm_guest **at = &agent->guests, *guest;
+	bool is_busy;
 
 	while ((guest = *at)) {
-		if (is_listed(agent, guest)) {
+		is_busy = tm_guest_is_busy(guest);
+		if (!guest->end_ns || (is_busy && now() < guest->end_ns)) {
 			at = &guest->next;
 			continue;
 		}
+		if (is_busy)
+			tm_guest_not_restored(guest, strerror(ETIMEDOUT));
 		*at = guest->next;
-		tm_guest_restore(guest, now());
 		tm_guest_close(guest);
 	}
+}
+
+/* Those that are no longer in the configuration. */
+static void end_guests(struct tm_agent *agent)
+{
+	for (struct tm_guest *guest = agent->guests; guest; guest = guest->next)
+		if (!guest->end_ns && !is_listed(agent, guest))
+			end_guest(guest);
+	close_ended(agent);
 }
 
 /* How many of those in the configuration there are now. Who goes gives back
@@ -139,6 +158,8 @@ static size_t list_guests(struct tm_agent *agent)
 	for (const struct tm_agent_guest_config *config = agent->config->guests;
 	     config; config = config->next)
 		count += !list_guest(agent, &old, &end, config);
+	/* Those to whom something is still given back. */
+	*end = old;
 	return count;
 }
 
@@ -240,6 +261,7 @@ static bool turn(struct tm_agent *agent)
 	}
 	free(waiting.fds);
 	free(waiting.counts);
+	close_ended(agent);
 	return has_signal;
 }
 
@@ -274,31 +296,14 @@ static int take_signal(struct tm_agent *agent)
 	return (int)info.ssi_signo;
 }
 
-static bool is_busy(const struct tm_agent *agent)
-{
-	for (struct tm_guest *guest = agent->guests; guest; guest = guest->next)
-		if (tm_guest_is_busy(guest))
-			return true;
-	return false;
-}
-
 static void end(struct tm_agent *agent)
 {
-	uint64_t end_ns = now() + END_NS;
-	struct tm_guest *guest, *next;
-
-	for (guest = agent->guests; guest; guest = guest->next) {
-		/* From here on nothing decides any more. */
-		guest->law.is_scheduled = false;
-		tm_guest_restore(guest, now());
-	}
-	while (is_busy(agent) && now() < end_ns)
-		turn(agent);
-	for (guest = agent->guests; guest; guest = next) {
-		next = guest->next;
-		tm_guest_close(guest);
-	}
-	agent->guests = NULL;
+	for (struct tm_guest *guest = agent->guests; guest; guest = guest->next)
+		end_guest(guest);
+	close_ended(agent);
+	while (agent->guests)
+		if (turn(agent))
+			take_signal(agent); /* it does what it can already */
 	if (*agent->config->state)
 		unlink(agent->config->state);
 }

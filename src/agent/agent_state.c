@@ -97,7 +97,7 @@ static void print_metrics(FILE *file, const struct tm_guest *guests)
 		     guest = guest->next) {
 			uint64_t value = metrics[i].value(guest);
 
-			if (value == UINT64_MAX ||
+			if (guest->end_ns || value == UINT64_MAX ||
 			    (metrics[i].needs_reading &&
 			     !guest->reading.law.current_pages))
 				continue;

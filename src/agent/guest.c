@@ -170,7 +170,7 @@ bool tm_guest_is_same(const struct tm_guest *guest,
 {
 	const struct tm_agent_guest_config *mine = &guest->config;
 
-	return !strcmp(mine->name, config->name) &&
+	return !guest->end_ns && !strcmp(mine->name, config->name) &&
 	       mine->source == config->source &&
 	       mine->actuator == config->actuator &&
 	       !strcmp(mine->qmp, config->qmp) &&
@@ -337,10 +337,18 @@ void tm_guest_work(struct tm_guest *guest, uint64_t now_ns)
 	}
 	trust(guest);
 	guest->reading = reading;
-	decide(guest, now_ns);
+	/* Who was given everything is not asked for some of it again. */
+	if (!guest->end_ns)
+		decide(guest, now_ns);
 }
 
 /* --- giving back ------------------------------------------------------- */
+
+void tm_guest_not_restored(const struct tm_guest *guest, const char *why)
+{
+	tm_agent_log(guest->log, TM_AGENT_WARNING, guest->config.name,
+		     "its memory could not be given back: %s", why);
+}
 
 void tm_guest_restore(struct tm_guest *guest, uint64_t now_ns)
 {
@@ -351,9 +359,7 @@ void tm_guest_restore(struct tm_guest *guest, uint64_t now_ns)
 		return;
 	err = guest->actuator->restore(guest, now_ns);
 	if (err)
-		tm_agent_log(guest->log, TM_AGENT_WARNING, guest->config.name,
-			     "its memory could not be given back: %s",
-			     strerror(-err));
+		tm_guest_not_restored(guest, strerror(-err));
 }
 
 bool tm_guest_is_busy(struct tm_guest *guest)

@@ -69,6 +69,9 @@ struct tm_guest {
 	struct tm_selfballoon law;
 	struct tm_guard guard;
 	uint64_t look_ns; /* when the next look is due */
+	/* 0; or it gets back what it had, and is not driven any more: until
+	 * when at the most */
+	uint64_t end_ns;
 	/* of the source and the actuator */
 	int pressure_fd; /* -1: none */
 	struct tm_qmp_guest *qmp;
@@ -98,7 +101,7 @@ int tm_guest_open(const struct tm_agent_guest_config *config,
 		  struct tm_guest **guest);
 /* Nothing is given back: tm_guest_restore(). */
 void tm_guest_close(struct tm_guest *guest);
-/* Can it go on under @config, or is it another guest now? */
+/* Does it go on under @config, or is it another guest now? */
 bool tm_guest_is_same(const struct tm_guest *guest,
 		      const struct tm_agent_guest_config *config);
 /* New tunables, and all else stays. */
@@ -107,8 +110,11 @@ void tm_guest_retune(struct tm_guest *guest,
 		     uint64_t now_ns);
 /* Looks, if there is something to see, and acts on it. */
 void tm_guest_work(struct tm_guest *guest, uint64_t now_ns);
+/* All it had; tm_guest_is_busy() while that is under way. */
 void tm_guest_restore(struct tm_guest *guest, uint64_t now_ns);
 bool tm_guest_is_busy(struct tm_guest *guest);
+/* Says so. */
+void tm_guest_not_restored(const struct tm_guest *guest, const char *why);
 
 /* For sources: what is wrong, in guest->why. */
 enum tm_look tm_guest_doubt(struct tm_guest *guest, const char *format, ...)

@@ -46,6 +46,8 @@
 #define RECENT 3
 #define POLL_S 1
 #define PATH_SIZE 160
+/* What is wanted for a guest that ends. */
+#define ALL_IT_CAN_HAVE UINT64_MAX
 /* Above this doubles are not exact. */
 #define EXACT_MAX 9007199254740992.0
 
@@ -92,6 +94,8 @@ static void lost(void *opaque, const char *why)
 	struct tm_guest *guest = opaque;
 	struct tm_qmp_guest *q = guest->qmp;
 
+	if (guest->end_ns && (q->wanted_pages || q->step == STEP_SET))
+		tm_guest_not_restored(guest, why);
 	q->step = STEP_NONE;
 	q->is_set_up = false;
 	q->was_renewed = false;
@@ -99,8 +103,9 @@ static void lost(void *opaque, const char *why)
 	memset(q->recent_pages, 0, sizeof(q->recent_pages));
 	q->max_pages = 0;
 	*q->path = '\0';
-	/* Whoever answers next time knows nothing of it. */
+	/* Whoever answers next time knows nothing of it, and may be another. */
 	guest->target_pages = 0;
+	q->wanted_pages = 0;
 	tm_guest_doubt(guest, "%s: %s", guest->config.qmp, why);
 	doubt(guest);
 }
@@ -414,6 +419,10 @@ static void take_set(struct tm_guest *guest, const json_t *value,
 {
 	if (value)
 		return;
+	if (guest->end_ns && !guest->qmp->wanted_pages) {
+		tm_guest_not_restored(guest, error);
+		return;
+	}
 	/* It was counted as taken when it was sent. */
 	guest->refused++;
 	guest->target_pages = 0;
@@ -466,13 +475,18 @@ static void reply(void *opaque, const json_t *value, const char *error,
 static void go_on(struct tm_guest *guest, uint64_t now_ns)
 {
 	struct tm_qmp_guest *q = guest->qmp;
-	uint64_t bytes = q->wanted_pages * TM_PAGE_BYTES;
+	uint64_t pages = q->wanted_pages;
 
-	if (!q->is_set_up || !bytes || !tm_qmp_is_idle(q->qmp))
+	/* Which is not known before the first look. */
+	if (pages == ALL_IT_CAN_HAVE)
+		pages = q->max_pages;
+	if (!q->is_set_up || !pages || !tm_qmp_is_idle(q->qmp))
 		return;
 	q->wanted_pages = 0;
 	send_step(guest, STEP_SET, "balloon",
-		  json_pack("{s:I}", "value", (json_int_t)bytes), now_ns);
+		  json_pack("{s:I}", "value",
+			    (json_int_t)(pages * TM_PAGE_BYTES)),
+		  now_ns);
 }
 
 /* --- the source -------------------------------------------------------- */
@@ -570,13 +584,12 @@ static int qmp_set(struct tm_guest *guest, uint64_t target_pages,
 
 static int qmp_restore(struct tm_guest *guest, uint64_t now_ns)
 {
-	return qmp_set(guest, guest->qmp->max_pages, now_ns);
+	return qmp_set(guest, ALL_IT_CAN_HAVE, now_ns);
 }
 
 static bool qmp_is_busy(struct tm_guest *guest)
 {
-	return tm_qmp_is_connected(guest->qmp->qmp) &&
-	       (guest->qmp->wanted_pages || guest->qmp->step == STEP_SET);
+	return guest->qmp->wanted_pages || guest->qmp->step == STEP_SET;
 }
 
 const struct tm_actuator *tm_actuator_qmp(void)

@@ -5,7 +5,7 @@
     fake_qmp.py SOCKET MODE [KEY=VALUE...]
 
 Serves SOCKET until it is killed, one connection at a time, and prints a line
-for each target it is given. MODE `good` is a guest of 1 GiB that uses
+for each target it is given, and when a connection begins, is over, or waits. MODE `good` is a guest of 1 GiB that uses
 used_mib=100 and does what it is told; with caches=1 it tells of page cache, and
 50 MiB of what it uses are the kernel's own. Other modes are good until something is
 wrong with them:
@@ -34,6 +34,8 @@ wrong with them:
     no-base     that command says nothing
     plugs       as much memory again is plugged, at the first target below
                 600 MiB
+    holds       the third time it tells of less than 1000 MiB that waits for a
+                file SOCKET.go; from then on it has major faults
     press       a minute of major faults, from the first target below 600 MiB
 """
 import json
@@ -51,7 +53,8 @@ class Gone(Exception):
 
 
 class Monitor:
-    def __init__(self, mode, settings):
+    def __init__(self, path, mode, settings):
+        self.path = path
         self.mode = mode
         self.max = int(settings.get("max_mib", 1024)) * MIB
         self.used = int(settings.get("used_mib", 100)) * MIB
@@ -62,6 +65,7 @@ class Monitor:
         self.faults = 1000
         self.commands = 0
         self.is_pressed = False
+        self.small_looks = 0
 
     def say(self, peer, message):
         data = (json.dumps(message) + "\r\n").encode()
@@ -133,6 +137,14 @@ class Monitor:
     def answer(self, peer, message):
         name = message["execute"]
         self.commands += 1
+        if name == "query-balloon" and self.actual < 1000 * MIB:
+            self.small_looks += 1
+        if self.mode == "holds" and self.small_looks == 3 and \
+                not self.is_pressed:
+            print("holds", flush=True)
+            while not os.path.exists(self.path + ".go"):
+                time.sleep(0.02)
+            self.is_pressed = True
         reply = {"return": self.returns(name, message.get("arguments"))}
         if self.mode == "refuses" and name == "balloon" or \
                 self.mode == "no-size" and name.startswith("query-memory") or \
@@ -170,7 +182,7 @@ class Monitor:
 
 def main():
     path, mode = sys.argv[1:3]
-    monitor = Monitor(mode, dict(s.split("=", 1) for s in sys.argv[3:]))
+    monitor = Monitor(path, mode, dict(s.split("=", 1) for s in sys.argv[3:]))
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path + ".new")
     listener.listen(4)
@@ -183,6 +195,7 @@ def main():
         except (Gone, OSError, ValueError):
             pass
         peer.close()
+        print("closed", flush=True)
 
 
 main()

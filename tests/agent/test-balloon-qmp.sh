@@ -140,4 +140,51 @@ for name in good half late; do
 done
 target_is plugs $((2048 * 1048576)) ||
 	complain "plugs: left with $(last_target plugs)"
+
+# Giving back is carried through: a command that is under way is waited for, and
+# nothing is taken again meanwhile, in whatever way the guest fares.
+all=$((1024 * 1048576))
+alone()
+{
+	sed '/^\[balloon ./,$d' all.conf
+	printf '[balloon %s]\nqmp=%s/%s\n' "$1" "$scratch" "$2"
+	# So slowly that it is not short at once.
+	echo 'selfballoon-downhysteresis = 8'
+}
+# held NAME: a guest that was driven, and whose monitor does not answer now.
+held()
+{
+	monitor "$1" holds
+	within 30 test -S "$1"
+	alone "$1" "$1" >one.conf
+	agent_launch --config "$scratch/one.conf" --state "$scratch/state"
+	within 60 grep -q holds "$1.said" || complain "$1: is not driven"
+}
+held gone
+alone here good >one.conf
+kill -HUP "$agent"
+agent_says 'was read again'
+touch gone.go
+within 30 grep -q closed gone.said && target_is gone $all ||
+	complain "gone: left with $(last_target gone)"
+within 20 is_at_least looks_total 1 here
+test -z "$(value looks_total gone)" || complain "gone: still there"
+# The same monitor, for a guest of another name.
+within 60 is_at_least targets_total 2 here || complain "here: is not driven"
+alone there good >one.conf
+kill -HUP "$agent"
+within 60 is_at_least targets_total 1 there || complain "there: is not driven"
+agent_ends
+target_is good $all || complain "there: left with $(last_target good)"
+
+held ended
+{ sleep 0.2 && touch ended.go; } &
+agent_ends
+target_is ended $all || complain "ended: left with $(last_target ended)"
+
+# But not for ever.
+held never
+agent_ends
+grep -q 'guest=never .*could not be given back' "$agent_log" ||
+	complain "never: nobody says that it was left small"
 finish
