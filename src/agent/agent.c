@@ -6,10 +6,10 @@
  * Each guest is looked at once a second, and at once when a descriptor of its
  * source says so. SIGHUP reads the configuration again: guests that are in it
  * as before go on, with its tunables; others come and go; if anything is wrong
- * with it, nothing changes. SIGTERM and SIGINT end the agent. A guest that goes,
- * alone or with the agent, gets back what it had, since nobody will see it when
- * it is short; it stays in the list while that is under way, for END_NS at most,
- * and nothing is decided for it any more.
+ * with it, nothing changes. SIGTERM and SIGINT end the agent. A guest that
+ * goes, alone or with the agent, gets back what it had, since nobody will see
+ * it when it is short; it stays in the list while that is under way, for END_NS
+ * at most, and nothing is decided for it any more.
  *
  * One process may drive 1024 guests: a look at each costs some tens of
  * microseconds a second.

@@ -35,7 +35,8 @@ static uint64_t bytes(uint64_t pages)
 		return expression;                                             \
 	}
 VALUE(current, bytes(guest->reading.law.current_pages))
-VALUE(target, bytes(guest->target_pages))
+VALUE(target,
+      bytes(guest->left_pages ? guest->left_pages : guest->target_pages))
 VALUE(goal, bytes(guest->decision.goal_pages))
 VALUE(floor, bytes(guest->decision.floor_pages))
 VALUE(most, bytes(guest->reading.law.max_pages))

@@ -133,6 +133,8 @@ int tm_guest_open(const struct tm_agent_guest_config *config,
 	guest->pressure_fd = -1;
 	guest->is_trusted = true; /* so that the first doubt is logged */
 	guest->look_ns = now_ns;
+	if (left)
+		guest->left_pages = left->target_bytes / TM_PAGE_BYTES;
 	if (left && left->has_before) {
 		guest->has_before = true;
 		guest->before_pages =
@@ -295,6 +297,7 @@ static void act(struct tm_guest *guest, uint64_t now_ns)
 	}
 	guest->is_refused = false;
 	guest->targets++;
+	guest->left_pages = 0;
 	guest->target_pages = decision->target_pages;
 	tm_agent_log(guest->log, TM_AGENT_DEBUG, guest->config.name,
 		     "target %llu MiB (%s)",
@@ -354,8 +357,9 @@ void tm_guest_restore(struct tm_guest *guest, uint64_t now_ns)
 {
 	int err;
 
-	/* Who was never driven has all it had. */
-	if (!guest->targets || !guest->actuator->restore)
+	/* Who was never driven, by whomever, has all it had. */
+	if ((!guest->targets && !guest->left_pages) ||
+	    !guest->actuator->restore)
 		return;
 	err = guest->actuator->restore(guest, now_ns);
 	if (err)

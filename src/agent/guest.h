@@ -76,6 +76,9 @@ struct tm_guest {
 	int pressure_fd; /* -1: none */
 	struct tm_qmp_guest *qmp;
 	uint64_t peak_pages; /* of a cgroup */
+	/* what an agent that was killed had driven it to, until there is a
+	 * target of our own; 0: nothing */
+	uint64_t left_pages;
 	bool has_before; /* what the actuator found is known: */
 	uint64_t before_pages; /* UINT64_MAX: no limit */
 	/* what is known */

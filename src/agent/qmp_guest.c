@@ -584,7 +584,16 @@ static int qmp_set(struct tm_guest *guest, uint64_t target_pages,
 
 static int qmp_restore(struct tm_guest *guest, uint64_t now_ns)
 {
-	return qmp_set(guest, ALL_IT_CAN_HAVE, now_ns);
+	struct tm_qmp_guest *q = guest->qmp;
+
+	/* An agent that was killed may have driven it, and this one not even
+	 * have connected yet. */
+	tm_qmp_tick(q->qmp, now_ns);
+	if (tm_qmp_fd(q->qmp) < 0)
+		return -ENOTCONN;
+	q->wanted_pages = ALL_IT_CAN_HAVE;
+	go_on(guest, now_ns);
+	return 0;
 }
 
 static bool qmp_is_busy(struct tm_guest *guest)

@@ -55,6 +55,14 @@ agent_ends()
 	agent=
 }
 
+# agent_dies: it is killed, and leaves what it did.
+agent_dies()
+{
+	kill -9 "$agent"
+	wait "$agent" 2>/dev/null
+	started=${started/ $agent/}
+}
+
 # refused PATTERN ARGUMENT...: it does not start, and says why.
 refused()
 {

@@ -91,15 +91,34 @@ for before in max $((2048 * mib)); do
 	within 20 holds group/memory.high $((high * 4096)) ||
 		complain "killed: $(cat group/memory.high)"
 	within 20 is_at_least targets_total 1
-	kill -9 "$agent"
-	wait "$agent" 2>/dev/null
-	started=${started/ $agent/}
+	agent_dies
 	agent_of --actuator cgroup-high
 	agent_says 'target '
 	agent_ends
 	holds group/memory.high "$before" ||
 		complain "killed: left at $(cat group/memory.high)"
 done
+
+# Even when it ends, or is killed itself, before it has driven.
+# This one has written its state, and has not driven.
+holds_no_target()
+{
+	test "$(value targets_total)" = 0
+}
+rm -r group && fake_cgroup group
+agent_of --actuator cgroup-high
+within 20 is_at_least targets_total 1
+within 20 holds group/memory.high $((high * 4096)) ||
+	complain "twice killed: $(cat group/memory.high)"
+agent_dies
+agent_of --actuator cgroup-high --selfballooning 0
+within 20 holds_no_target || complain "twice killed: driven"
+agent_dies
+agent_of --actuator cgroup-high --selfballooning 0
+within 20 holds_no_target
+agent_ends
+holds group/memory.high max ||
+	complain "twice killed: left at $(cat group/memory.high)"
 
 # Under another name it is the same group: what was before either came is what it
 # has in the end.

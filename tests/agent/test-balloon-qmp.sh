@@ -187,4 +187,21 @@ held never
 agent_ends
 grep -q 'guest=never .*could not be given back' "$agent_log" ||
 	complain "never: nobody says that it was left small"
+
+# Who follows an agent that was killed, and ends before it has looked, gives back
+# what the other one took.
+monitor left good
+within 30 test -S left
+alone left left >one.conf
+agent_launch --config "$scratch/one.conf" --state "$scratch/state"
+within 60 is_at_least targets_total 2 left || complain "left: is not driven"
+agent_dies
+agent_launch --config "$scratch/one.conf" --state "$scratch/state"
+connected_again()
+{
+	test "$(grep -c connected left.said)" = 2
+}
+within 30 connected_again
+agent_ends
+target_is left $all || complain "left: left with $(last_target left)"
 finish
