@@ -114,8 +114,9 @@ agent_dies
 agent_of --actuator cgroup-high --selfballooning 0
 within 20 holds_no_target || complain "twice killed: driven"
 agent_dies
+touch died
 agent_of --actuator cgroup-high --selfballooning 0
-within 20 holds_no_target
+within 20 test state -nt died
 agent_ends
 holds group/memory.high max ||
 	complain "twice killed: left at $(cat group/memory.high)"
