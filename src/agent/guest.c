@@ -347,6 +347,13 @@ void tm_guest_work(struct tm_guest *guest, uint64_t now_ns)
 
 /* --- giving back ------------------------------------------------------- */
 
+void tm_guest_forget_target(struct tm_guest *guest)
+{
+	if (guest->target_pages)
+		guest->left_pages = guest->target_pages;
+	guest->target_pages = 0;
+}
+
 void tm_guest_not_restored(const struct tm_guest *guest, const char *why)
 {
 	tm_agent_log(guest->log, TM_AGENT_WARNING, guest->config.name,

@@ -76,8 +76,8 @@ struct tm_guest {
 	int pressure_fd; /* -1: none */
 	struct tm_qmp_guest *qmp;
 	uint64_t peak_pages; /* of a cgroup */
-	/* what an agent that was killed had driven it to, until there is a
-	 * target of our own; 0: nothing */
+	/* what it had been driven to, by an agent that was killed or before it
+	 * was out of sight, until there is another target; 0: nothing */
 	uint64_t left_pages;
 	bool has_before; /* what the actuator found is known: */
 	uint64_t before_pages; /* UINT64_MAX: no limit */
@@ -116,6 +116,8 @@ void tm_guest_work(struct tm_guest *guest, uint64_t now_ns);
 /* All it had; tm_guest_is_busy() while that is under way. */
 void tm_guest_restore(struct tm_guest *guest, uint64_t now_ns);
 bool tm_guest_is_busy(struct tm_guest *guest);
+/* It may be driven still, or not: there is no saying. */
+void tm_guest_forget_target(struct tm_guest *guest);
 /* Says so. */
 void tm_guest_not_restored(const struct tm_guest *guest, const char *why);
 

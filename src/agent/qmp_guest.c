@@ -104,7 +104,7 @@ static void lost(void *opaque, const char *why)
 	q->max_pages = 0;
 	*q->path = '\0';
 	/* Whoever answers next time knows nothing of it, and may be another. */
-	guest->target_pages = 0;
+	tm_guest_forget_target(guest);
 	q->wanted_pages = 0;
 	tm_guest_doubt(guest, "%s: %s", guest->config.qmp, why);
 	doubt(guest);
@@ -425,7 +425,7 @@ static void take_set(struct tm_guest *guest, const json_t *value,
 	}
 	/* It was counted as taken when it was sent. */
 	guest->refused++;
-	guest->target_pages = 0;
+	tm_guest_forget_target(guest);
 	if (!guest->qmp->is_refused)
 		tm_agent_log(guest->log, TM_AGENT_WARNING, guest->config.name,
 			     "a target is refused: %s", error);

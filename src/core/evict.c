@@ -33,7 +33,7 @@ static uint32_t oldest_of(struct tm_client *client, uint32_t *stamp)
 	tm_lock_acquire(&client->lru_lock);
 	number = client->lru_head;
 	if (number)
-		*stamp = client->store->lru[number].stamp;
+		*stamp = tm_lru_stamp(client->store, number);
 	tm_lock_release(&client->lru_lock);
 	return number;
 }
@@ -52,7 +52,7 @@ static bool evict_page(struct tm_context *context, struct tm_client *client,
 	state = spot.descriptor->state;
 	if (!tm_pool_is_ephemeral(spot.pool) ||
 	    store->lru[number].client != client->slot ||
-	    (int32_t)(store->lru[number].stamp - stamp) > 0) {
+	    (int32_t)(tm_lru_stamp(store, number) - stamp) > 0) {
 		tm_lock_release(&spot.shard->lock);
 		return false;
 	}
@@ -134,17 +134,18 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 {
 	struct tm_store *store = context->store;
 	uint64_t trimmed;
+	bool has_waited;
 
 	/* Idle frames are no use to whoever needs memory for records. When they
 	 * are few, the next attempt takes as many again, and more must go. */
 	trimmed = tm_arena_trim(&store->arena, store->arena.idle_frames / 2);
 	if (trimmed > TMEM_RUN_FRAMES_MAX)
 		return true;
-	/* What another thread has in hand is free when this one's turn comes. */
-	if (store->has_dead || store->is_reaping) {
-		tm_reap(context, REAP_BATCH);
+	/* What another thread has in hand is free when this one's turn comes;
+	 * but whoever flushes without end is no reason not to evict. */
+	has_waited = store->has_dead || store->is_reaping;
+	if (has_waited && tm_reap(context, REAP_BATCH))
 		return true;
-	}
 	if (store->compaction_debt && tm_compact(context, MOVE_BATCH))
 		return true;
 	if (tm_evict_round(context, client)) {
@@ -152,7 +153,7 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 		tm_worker_wake(store);
 		return true;
 	}
-	return tm_compact(context, MOVE_BATCH) > 0 || trimmed;
+	return tm_compact(context, MOVE_BATCH) > 0 || trimmed || has_waited;
 }
 
 /* More than a client or a pool costs, with what their tables grow by. */

@@ -317,6 +317,6 @@ uint32_t tm_slice_any(const struct tm_magazine *nodes,
 	}
 	if (at && slice->height == 0)
 		key = key_of(descriptors, at);
-	*index = slice->high << TM_SLICE_BITS | key;
+	*index = (uint32_t)slice->high << TM_SLICE_BITS | key;
 	return at;
 }

@@ -53,7 +53,9 @@ static void put_last(struct tm_store *store, struct tm_client *client,
 {
 	struct tm_lru_link *link = &store->lru[number];
 
-	link->stamp = (uint32_t)tm_clock_coarse_ms(store->clock);
+	__atomic_store_n(&link->stamp,
+			 (uint32_t)tm_clock_coarse_ms(store->clock),
+			 __ATOMIC_RELAXED);
 	link->prev = client->lru_tail;
 	link->next = 0;
 	if (client->lru_tail)

@@ -840,14 +840,17 @@ int tm_page_read(struct tm_context *context, struct tm_client *client,
 	handle->index = op.index = spot.index;
 	op.hash = spot.hash;
 	op.shard = spot.shard;
-	if (spot.is_sealed)
-		pin(&op, number, &pinned);
+	if (!spot.is_sealed) {
+		tm_spot_drop(context, &spot);
+		report_corrupt(&op);
+		return -EBADMSG;
+	}
+	pin(&op, number, &pinned);
 	tm_lock_release(&spot.shard->lock);
-	err = spot.is_sealed ? decode(&op, &pinned, page) : -EBADMSG;
+	err = decode(&op, &pinned, page);
 	if (err)
 		drop(&op, number);
-	if (spot.is_sealed)
-		tm_page_unpin(context, number, pinned.state);
+	tm_page_unpin(context, number, pinned.state);
 	if (err == -EBADMSG)
 		report_corrupt(&op);
 	return err ? err : 1;

@@ -211,6 +211,7 @@ bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 		return false;
 	}
 	tm_slice_remove(&context->nodes, slice, index);
+	tm_page_restate(store, spot->number, slice->object, index);
 	is_empty = tm_slice_is_empty(slice);
 	tm_page_unaccount(context, spot->pool, spot->shard, spot->number);
 	state = tm_page_mark_free(context, spot->number);

@@ -519,6 +519,12 @@ void tm_lru_add(struct tm_store *store, struct tm_client *client,
 		uint32_t number);
 void tm_lru_remove(struct tm_store *store, uint32_t number);
 void tm_lru_touch(struct tm_store *store, uint32_t number);
+/* Of a page that may be passed over meanwhile. */
+static inline uint32_t tm_lru_stamp(const struct tm_store *store,
+				    uint32_t number)
+{
+	return __atomic_load_n(&store->lru[number].stamp, __ATOMIC_RELAXED);
+}
 /* The oldest, if it still is, cannot be evicted: becomes the youngest. */
 void tm_lru_pass_over(struct tm_client *client, uint32_t number);
 /* Whoever gives up memory first, or NULL. */

@@ -732,6 +732,15 @@ static int load_boot(struct tm_daemon_config *config,
 			      complaint->size);
 }
 
+/* tmem_memory= counts where `memory` does not say otherwise. */
+static void resolve_memory(struct tm_daemon_config *config)
+{
+	if (config->memory.is_given)
+		return;
+	config->memory.bytes = config->options.memory_bytes;
+	config->memory.is_auto = !config->memory.bytes;
+}
+
 static int load(struct tm_daemon_config *config, int argc, char **argv,
 		const char *known_file, const struct tm_complaint *complaint)
 {
@@ -758,7 +767,11 @@ static int load(struct tm_daemon_config *config, int argc, char **argv,
 	strcpy(config->file, file);
 	if (!err)
 		err = check(config, complaint);
-	return err ? err : load_boot(config, complaint);
+	if (!err)
+		err = load_boot(config, complaint);
+	if (!err)
+		resolve_memory(config);
+	return err;
 }
 
 static struct tm_daemon_config *make(int *err,
@@ -856,12 +869,15 @@ static bool keep_options(struct tmem_boot *now, const struct tmem_boot *before)
 bool tm_config_keep_fixed(struct tm_daemon_config *now,
 			  const struct tm_daemon_config *before)
 {
-	/* All of them, whatever differs. */
-	return KEEP_TEXT(arena) | KEEP_TEXT(socket) | KEEP_TEXT(control) |
-	       KEEP_TEXT(metrics) | KEEP_TEXT(plugin_path) |
-	       KEEP(peers_max) | KEEP(rings_max) | KEEP(rings_per_peer_max) |
-	       KEEP(peer_memory_bytes) | KEEP(dedups_persistent) |
-	       keep_options(&now->options, &before->options);
+	int differences = KEEP_TEXT(arena) + KEEP_TEXT(socket) +
+			  KEEP_TEXT(control) + KEEP_TEXT(metrics) +
+			  KEEP_TEXT(plugin_path) + KEEP(peers_max) +
+			  KEEP(rings_max) + KEEP(rings_per_peer_max) +
+			  KEEP(peer_memory_bytes) + KEEP(dedups_persistent) +
+			  keep_options(&now->options, &before->options);
+
+	resolve_memory(now);
+	return differences > 0;
 }
 
 void tm_config_free(struct tm_daemon_config *config)

@@ -26,7 +26,7 @@ struct tm_config_disk;
 
 /* `memory`: "SIZE", "SIZE,max=SIZE" or "auto[,max=SIZE][,reserve=SIZE]". */
 struct tm_config_memory {
-	bool is_given;		/* not the default */
+	bool is_given;		/* neither the default nor a boot word's */
 	bool is_auto;
 	uint64_t bytes;		/* 0: not given (when not is_auto) */
 	uint64_t max_bytes;	/* 0: the machine's memory */

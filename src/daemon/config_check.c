@@ -86,14 +86,11 @@ static uint64_t machine_bytes(void)
 }
 
 /* The limit; of one that follows the host, the highest it can be. */
-static uint64_t limit_bytes(const struct tm_daemon_config *config,
-			    uint64_t boot_bytes)
+static uint64_t limit_bytes(const struct tm_daemon_config *config)
 {
 	const struct tm_config_memory *memory = &config->memory;
 	uint64_t most = machine_bytes();
 
-	if (!memory->is_given && boot_bytes)
-		return boot_bytes;
 	if (!memory->is_auto)
 		return memory->bytes;
 	return memory->max_bytes && memory->max_bytes < most ? memory->max_bytes
@@ -171,7 +168,7 @@ static int rehearse(const struct tm_daemon_config *config,
 
 	tm_config_make_store(config, hear, &rehearsal, &made);
 	made.store.memory_bytes = rehearsal.memory_bytes =
-		limit_bytes(config, made.store.memory_bytes);
+		limit_bytes(config);
 	made.store.memory_max_bytes = config->memory.max_bytes;
 	made.store.flags |= TMEM_STORE_NO_THREADS | TMEM_STORE_NO_LOCK;
 	err = tmem_store_open(&made.store, &store);

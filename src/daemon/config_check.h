@@ -13,8 +13,8 @@ struct tm_config_store {
 	char codec[TM_CONFIG_CODEC_SIZE];
 };
 
-/* What was configured as a store's configuration, but for arena and limit (0: the
- * boot words name none). @log may be NULL. */
+/* What was configured as a store's configuration, but for arena and limit. @log
+ * may be NULL. */
 void tm_config_make_store(const struct tm_daemon_config *config,
 			  void (*log)(void *opaque, enum tmem_log_level level,
 				      const char *text),

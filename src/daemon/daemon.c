@@ -201,9 +201,13 @@ static int open_ring(struct tm_daemon *daemon)
 	tm_takeover_import(daemon);
 	err = listen_for(daemon, config->socket, NULL);
 	for (const struct tm_config_client *c = config->clients; c && !err;
-	     c = c->next)
+	     c = c->next) {
 		if (*c->socket)
 			err = listen_for(daemon, c->socket, c);
+		/* What a reload could not have is not what to end for. */
+		if (daemon->has_served)
+			err = 0;
+	}
 	return err;
 }
 
@@ -478,11 +482,15 @@ int tm_daemon_open(struct tm_daemon *daemon)
 		err = tm_engine_open(daemon);
 	if (!err)
 		err = tm_takeover_listen(daemon);
-	if (!err)
+	if (err) {
+		close_all(daemon, false);
+	} else {
+		tm_sockets_claim(daemon->sockets);
+		/* A predecessor's that we are not to listen at. */
+		tm_sockets_end_spare(daemon->sockets);
+		daemon->has_served = true;
 		tm_notify_ready(daemon->is_successor);
-	/* What a successor has of sockets is still the old one's. */
-	if (err)
-		close_all(daemon, daemon->config->is_takeover);
+	}
 	/* The old one goes on with what it has, or ends. */
 	if (connection >= 0)
 		tm_takeover_confirm(connection, !err);

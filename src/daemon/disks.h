@@ -31,8 +31,8 @@ void tm_disks_close(struct tm_disks *disks);
 
 /* From any thread, all but closing. Errors come with a sentence in @error. */
 
-/* -EEXIST: there is one of that name. -EBUSY: see tm_disks_hold(). @given: NULL, or its door in a
- * predecessor. */
+/* -EEXIST: there is one of that name. -EBUSY: see tm_disks_hold(). @given: NULL,
+ * or its door in a predecessor. */
 int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
 		 struct tm_vhost_given *given, char *error, size_t error_size);
 

@@ -81,11 +81,6 @@ int tm_limit_begin(struct tm_daemon *daemon, uint64_t arena_bytes,
 	uint64_t max = arena_max_bytes ? arena_max_bytes : machine_bytes();
 	int err = 0;
 
-	/* tmem_memory= counts where --memory does not say otherwise. */
-	if (!memory.is_given && config->memory_bytes) {
-		memory.is_auto = false;
-		memory.bytes = config->memory_bytes;
-	}
 	config->memory_max_bytes = arena_max_bytes ? 0 : memory.max_bytes;
 	if (arena_max_bytes && memory.max_bytes > arena_max_bytes)
 		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,

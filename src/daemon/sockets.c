@@ -59,6 +59,7 @@ struct held {
 	int fd;
 	int lock_fd;
 	bool is_taken;	/* by who serves it */
+	bool is_inherited;	/* from a daemon that may go on with it */
 };
 
 struct tm_sockets {
@@ -521,10 +522,11 @@ int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
 int tm_sockets_adopt(struct tm_sockets *sockets, const char *path, int fd,
 		     int lock_fd)
 {
-	if (!add(sockets, path, fd, lock_fd))
+	struct held *held = add(sockets, path, fd, lock_fd);
+
+	if (!held)
 		return -ENOMEM;
-	if (lock_fd >= 0)
-		write_pid(lock_fd);
+	held->is_inherited = true;
 	return 0;
 }
 
@@ -555,12 +557,39 @@ void tm_sockets_take_back(struct tm_sockets *sockets)
 static void end(struct held *held, bool is_handed_on)
 {
 	/* Who holds the lock made it, or took over from who made it. */
-	if (held->lock_fd >= 0 && !is_handed_on)
+	if (held->lock_fd >= 0 && !is_handed_on && !held->is_inherited)
 		unlink(held->path);
 	close(held->fd);
 	if (held->lock_fd >= 0)
 		close(held->lock_fd);
 	free(held);
+}
+
+void tm_sockets_claim(struct tm_sockets *sockets)
+{
+	tm_lock_acquire(&sockets->lock);
+	for (struct held *h = sockets->first; h; h = h->next) {
+		h->is_inherited = false;
+		if (h->lock_fd >= 0)
+			write_pid(h->lock_fd);
+	}
+	tm_lock_release(&sockets->lock);
+}
+
+void tm_sockets_end_spare(struct tm_sockets *sockets)
+{
+	struct held **link, *held;
+
+	tm_lock_acquire(&sockets->lock);
+	for (link = &sockets->first; (held = *link);) {
+		if (held->is_taken) {
+			link = &held->next;
+			continue;
+		}
+		*link = held->next;
+		end(held, false);
+	}
+	tm_lock_release(&sockets->lock);
 }
 
 void tm_sockets_drop(struct tm_sockets *sockets, const char *path)

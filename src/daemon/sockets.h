@@ -52,9 +52,14 @@ int tm_sockets_get(struct tm_sockets *sockets, const struct tm_socket_how *how,
  */
 int tm_sockets_check(const struct tm_socket_how *how, char *error,
 		     size_t error_size);
-/* Takes @fd and @lock_fd, of a socket that a predecessor made at @path. */
+/* Takes @fd and @lock_fd, of a socket that a predecessor made at @path. Until
+ * tm_sockets_claim() it may go on with it: so it stays when we end. */
 int tm_sockets_adopt(struct tm_sockets *sockets, const char *path, int fd,
 		     int lock_fd);
+/* No other daemon goes on with any of them: locks name this process. */
+void tm_sockets_claim(struct tm_sockets *sockets);
+/* Those that nobody has taken go. */
+void tm_sockets_end_spare(struct tm_sockets *sockets);
 /* The @n-th that is held; false: there are not so many. */
 bool tm_sockets_info(const struct tm_sockets *sockets, size_t n,
 		     struct tm_socket_info *info);

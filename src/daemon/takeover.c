@@ -521,7 +521,8 @@ bool tm_takeover_give(struct tm_daemon *daemon)
 	tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
 		      "the successor failed (%s); going on without it",
 		      strerror(-err));
-	tm_engine_open(daemon);
+	if (!tm_engine_open(daemon))
+		tm_sockets_claim(daemon->sockets);
 	tm_takeover_forget(daemon);
 	return false;
 }

@@ -160,22 +160,43 @@ sed -i "s,^arena.*,arena = anonymous,; s/32M,max=64M/128M/" tmem.conf
 reload 'the memory limit stays'
 goes_on "was made for at most 64 MiB" --config tmem.conf
 logged "going on without it"
+# Nor is a socket that another program has.
+perl -MSocket -e 'socket my $s, AF_UNIX, SOCK_STREAM, 0; bind $s, pack_sockaddr_un("theirs");
+	listen $s, 1; open my $f, ">", "listens"; sleep 600' 3>&- &
+other=$!
+started="$started $other"
+until test -e listens; do
+	kill -0 $other || break
+	sleep 0.05
+done
+sed -i "s/128M/32M,max=64M/" tmem.conf
+printf '[client other]\nsocket = %s/theirs\n' "$scratch" >>tmem.conf
+reload 'another program listens'
+goes_on "another program listens" --config tmem.conf
+logged "going on without it"
 leave "what was not in force"
 
 # Wherever a successor fails, the sockets stay those of the old one.
 attach
+tmem disk add "name=vm,socket=$scratch/vm,kind=swap,size=1M" || complain "disk add: status $?"
+sed -i '/^.client other/,$d' tmem.conf
 limit=$(ulimit -S -n)
 for files in $(seq 14 2 30); do
 	ulimit -S -n "$files"
 	old=$daemon old_log=$log
-	launch --memory 32M,max=64M --takeover
+	launch --config tmem.conf --takeover
 	ulimit -S -n "$limit"
 	if serves; then
 		break
 	fi
 	daemon=$old log=$old_log
-	test -S "$TMEM_SOCKET" && tmem stats >/dev/null && continue
-	complain "with $files files: the old daemon cannot be spoken to: $(cat "$log")"
+	for _ in $(seq 600); do
+		test "$(cat "$TMEM_SOCKET.lock")" = "$daemon" && break
+		sleep 0.05
+	done
+	test -S "$TMEM_SOCKET" && test -S vm && tmem stats >/dev/null &&
+		test "$(cat "$TMEM_SOCKET.lock")" = "$daemon" && continue
+	complain "with $files files: the old daemon's sockets are not: $(ls -l) $(cat "$log")"
 	kill -9 "$client" "$daemon"
 	finish
 done

@@ -11,6 +11,7 @@
 #ifndef TM_HELD_REAPER_H
 #define TM_HELD_REAPER_H
 
+#include <check.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
