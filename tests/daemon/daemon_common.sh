@@ -72,7 +72,7 @@ start()
 ends()
 {
 	local i got
-	for i in $(seq 200); do
+	for i in $(seq 1200); do
 		kill -0 "$daemon" 2>/dev/null || break
 		sleep 0.05
 	done

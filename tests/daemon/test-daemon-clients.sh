@@ -36,6 +36,16 @@ of()
 		complain "client $1: not so: $2: $(cat out)"
 }
 
+# goes CLIENT: there is no such client, soon.
+goes()
+{
+	for _ in $(seq 600); do
+		tmem list --json | grep -q "\"$1\"" || return
+		sleep 0.05
+	done
+	of "$1" '!defined $c'
+}
+
 # memory_is MEBIBYTES: the store's limit.
 memory_is()
 {
@@ -85,8 +95,7 @@ of guest '$c->{cap_bytes} == 4 << 20 && $c->{attached} && $c->{weight} == 0'
 may_second=$("$test_programs/load_client" "$TMEM_SOCKET" guest 8 1 2>&1 </dev/null) &&
 	complain "two peers are one client: $may_second"
 leave
-sleep 2.5
-of guest '!defined $c'
+goes guest
 attach "$TMEM_SOCKET" "" || complain "no name: $(cat client.err)"
 of "uid$user" '$c->{attached}'
 leave
@@ -236,6 +245,8 @@ printf '[boot]\ntmem_dedup = on\n' >>tmem.conf
 reloads '[boot], dedup-persistent'
 of web '$c->{weight} == 11'
 
+# As long as it takes to look.
+sed -i 's/^user-linger = 1s/user-linger = 60s/' tmem.conf
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 kill -9 "$client"
@@ -243,8 +254,9 @@ exec 3>&-
 start --config tmem.conf --arena "$arena"
 of guest 'defined $c && $c->{pages} > 0'
 of web '$c->{weight} == 11'
-sleep 2.5
-of guest '!defined $c'
+sed -i 's/^user-linger = 60s/user-linger = 1s/' tmem.conf
+reloads 'msg="reloaded"'
+goes guest
 end
 test -e "$scratch/web.sock" && complain "a client's socket is left behind"
 finish

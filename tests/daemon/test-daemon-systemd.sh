@@ -17,7 +17,20 @@ perl -MSocket -e '
 		print "$state\n";
 	}' >told &
 started="$started $!"
-until test -e listening; do sleep 0.05; done
+until test -e listening; do
+	kill -0 $! || break
+	sleep 0.05
+done
+
+# told_of LINE SAYS: systemd is told so, soon.
+told_of()
+{
+	for _ in $(seq 600); do
+		grep -q "^$1" told && return
+		sleep 0.05
+	done
+	complain "systemd is not told $2: $(cat told)"
+}
 
 cat >pass.pl <<'E2'
 use Socket;
@@ -42,18 +55,15 @@ NOTIFY_SOCKET=$scratch/notify perl pass.pl "$abs_top_builddir/tmemd" \
 	--config empty.conf --memory 64M 2>$log </dev/null &
 daemon=$!
 serves || { complain "does not serve: $(cat $log)"; finish; }
-sleep 0.2
-grep -q '^READY=1' told || complain "systemd is not told that it serves: $(cat told)"
+told_of READY=1 "that it serves"
 test -e "$TMEM_SOCKET.lock" && complain "a passed socket is locked"
 expect 0 stats
 "$test_programs/load_client" "$TMEM_SOCKET" load 100 1 >out 2>err ||
 	complain "a client: $(cat err)"
 kill -HUP "$daemon"
-sleep 0.3
-grep -q '^RELOADING=1' told || complain "systemd is not told of a reload: $(cat told)"
+told_of RELOADING=1 "of a reload"
 end
-sleep 0.2
-grep -q '^STOPPING=1' told || complain "systemd is not told of the end: $(cat told)"
+told_of STOPPING=1 "of the end"
 test -S "$TMEM_SOCKET" || complain "systemd's socket was taken away"
 
 # A successor is the service from then on.
@@ -64,8 +74,7 @@ old=$daemon
 : >told
 start --memory 64M --takeover
 new=$daemon
-sleep 0.2
-grep -q "^MAINPID=$new" told || complain "systemd is not told of the successor: $(cat told)"
+told_of "MAINPID=$new" "of the successor"
 daemon=$old
 ends 0
 daemon=$new

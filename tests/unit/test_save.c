@@ -996,6 +996,7 @@ START_TEST(half_a_client_does_not_survive)
 	pid_t pid;
 
 	snprintf(path, sizeof(path), "/dev/shm/tmem-save-%ld", (long)getpid());
+	unlink(path);
 	tm_test_init(&target, 32 * TM_MIB);
 	target.config.arena = path;
 	pid = fork();
