@@ -39,7 +39,7 @@ fi
 screen()
 {
 	local i
-	for i in $(seq 50); do
+	for i in $(seq 600); do
 		tmux -S tmux capture-pane -p >shown 2>/dev/null
 		grep -q -- "$1" shown && return
 		sleep 0.1

@@ -205,7 +205,7 @@ printf '[client web]\nweight = 3\n' >web.conf
 	complain "--daemon: status $?"
 printf '[client web]\nsocket = %s/web.sock\n' "$scratch" >web.conf
 kill -HUP "$(cat "$TMEM_SOCKET.lock")"
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	test -e web.sock && break
 	sleep 0.05
 done
@@ -214,7 +214,7 @@ tmem stats >/dev/null || complain "--daemon: does not answer once it has returne
 "$abs_top_builddir/tmemd" --config empty.conf --memory 64M --daemon 2>/dev/null &&
 	complain "--daemon: a second one says that it serves"
 kill "$(cat "$TMEM_SOCKET.lock")"
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	test -e "$TMEM_CONTROL" || break
 	sleep 0.05
 done

@@ -112,7 +112,7 @@ leave
 
 # --- in the background: the store is opened behind a fork
 LD_PRELOAD=$preload nbdkit -U "$scratch/back.socket" -P "$scratch/back.pid" \
-	"$plugin" size=64M memory=64M >out 2>&1 ||
+	"$plugin" size=64M memory=64M >out 2>&1 9<&- ||
 	complain "in the background: status $?: $(cat out)"
 for _ in $(seq 200); do
 	test -s back.pid && break

@@ -47,21 +47,23 @@ static void hear(void *opaque, enum tmem_log_level level, const char *text)
 		snprintf(said + length, sizeof(said) - length, "%s\n", text);
 }
 
-static void make_folder(void)
-{
-	snprintf(folder, sizeof(folder), "/dev/shm/tmem-arena-%ld",
-		 (long)getpid());
-	ck_assert_int_eq(mkdir(folder, 0700), 0);
-	snprintf(path, sizeof(path), "%s/arena", folder);
-	said[0] = '\0';
-}
-
 static void remove_folder(void)
 {
 	unlink(path);
 	umount(folder);
 	unlink(path);
 	rmdir(folder);
+}
+
+/* One that failed before us may have had our number. */
+static void make_folder(void)
+{
+	snprintf(folder, sizeof(folder), "/dev/shm/tmem-arena-%ld",
+		 (long)getpid());
+	snprintf(path, sizeof(path), "%s/arena", folder);
+	remove_folder();
+	ck_assert_int_eq(mkdir(folder, 0700), 0);
+	said[0] = '\0';
 }
 
 static int try_open_with(struct tmem_store **store, const char *codec,
