@@ -376,6 +376,10 @@ int tm_store_choose_codec(struct tm_store *store, const char *codec,
 		bytes *= 4;
 	} while (err == -ENOMEM && bytes <= CODEC_WAY_MAX_BYTES &&
 		 tm_store_evict(store, bytes) > 0);
+	/* What took another's place is not refused; ephemeral pages make way. */
+	if (!err && store->memory.used_bytes > store->memory.limit_bytes)
+		tm_store_evict(store, store->memory.used_bytes -
+					      store->memory.limit_bytes);
 	if (err == -ENOMEM)
 		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
 			      "codec %s: its contexts do not fit the memory "

@@ -339,19 +339,22 @@ static void read_stats(struct tmem_store *store, struct tmem_store_stats *stats)
 	tmem_store_get_stats(store, stats);
 }
 
-/* Is more to be given back than a step does? */
+/* Is more to be given back than a step does? The limit comes down first, or guests
+ * who put meanwhile would have the memory and not the host. */
 static bool give_back(struct tm_fallow *fallow, struct tmem_store *store,
 		      struct tmem_store_stats *stats, int64_t spare)
 {
-	uint64_t back = (uint64_t)-spare;
-	int64_t freed = tmem_store_evict(store, min_u64(back, STEP_BYTES));
+	uint64_t back = (uint64_t)-spare, before = stats->used_bytes;
+	int64_t step = (int64_t)min_u64(back, STEP_BYTES);
+	bool has_freed;
 
-	read_stats(store, stats);
 	set_limit(fallow, store, stats,
-		  limit_for(fallow, stats->used_bytes, 0, UINT64_MAX));
-	if (freed <= 0)
+		  limit_for(fallow, before, -step, UINT64_MAX));
+	read_stats(store, stats);
+	has_freed = stats->used_bytes < before;
+	if (!has_freed)
 		fallow->lacking_bytes = back;
-	return freed > 0 && back > STEP_BYTES;
+	return has_freed && back > STEP_BYTES;
 }
 
 uint64_t tm_fallow_lacking_bytes(const struct tm_fallow *fallow)
