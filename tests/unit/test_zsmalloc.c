@@ -56,12 +56,14 @@ START_TEST(a_filled_store_is_dense)
 }
 END_TEST
 
-START_TEST(churn_stays_dense_without_a_move)
+/* How dense a store of pages is that have been replaced four times. */
+static double churn(uint64_t seed)
 {
 	struct rig rig;
 	uint32_t spare;
+	double dense;
 
-	open_rig(&rig, 12001);
+	rig_open(&rig, &tm_allocator_zsmalloc, 12001, seed);
 	spare = rig.count - 1;
 	for (uint32_t n = 0; n < spare; n++)
 		rig_assert(rig_alloc(&rig, n, rig_page_size(&rig), 0));
@@ -73,9 +75,24 @@ START_TEST(churn_stays_dense_without_a_move)
 		replace(&rig, n, spare, rig_page_size(&rig));
 		spare = n;
 	}
-	printf("density %.4f\n", density(&rig));
-	ck_assert(density(&rig) >= 0.955);
+	dense = density(&rig);
 	rig_close(&rig);
+	return dense;
+}
+
+/* It swings about 0.96; one time in a hundred it is caught at 0.95. */
+START_TEST(churn_stays_dense_without_a_move)
+{
+	unsigned good = 0;
+
+	for (unsigned i = 0; i < 5; i++) {
+		double dense = churn(seed_start + i);
+
+		printf("density %.4f\n", dense);
+		ck_assert(dense >= 0.93);
+		good += dense >= 0.955;
+	}
+	ck_assert_uint_ge(good, 3);
 }
 END_TEST
 
