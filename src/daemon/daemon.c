@@ -486,8 +486,9 @@ int tm_daemon_open(struct tm_daemon *daemon)
 		close_all(daemon, false);
 	} else {
 		tm_sockets_claim(daemon->sockets);
-		/* A predecessor's that we are not to listen at. */
-		tm_sockets_end_spare(daemon->sockets);
+		/* Where the old one listened, and we are not to. */
+		if (daemon->is_successor)
+			tm_sockets_end_spare(daemon->sockets);
 		daemon->has_served = true;
 		tm_notify_ready(daemon->is_successor);
 	}
