@@ -113,13 +113,14 @@ what="a migration"
 start_guest
 cat >stop-it <<-'END'
 	echo stop >guest-in
-	sleep 0.1
+	read -r line left <guest-out
+	echo "$line $left" >stopped
 END
 at 1 migrate guest --to "unix:$scratch/c2/c" --stop "sh stop-it" --json >out 2>err ||
 	complain "$what: $(cat err)"
 called=$what
 json '$j->{name} eq "guest" && $j->{pages} > 0 && $j->{gone} > 0 && !$j->{lost}'
-read -r line left <&8
+read -r line left <stopped
 guest_is_at 2
 state 2 '$j && !$j->{frozen}'
 end_guest
@@ -129,7 +130,7 @@ start_guest
 at 1 migrate guest --stop "sh stop-it" \
 	--to "exec:cat | tmem --control $scratch/c2/c restore --live -" >out 2>err ||
 	complain "$what: $(cat err)"
-read -r line left <&8
+read -r line left <stopped
 guest_is_at 2
 end_guest
 
@@ -224,7 +225,7 @@ kill_migration()
 }
 
 what="the program is killed while it copies"
-in_the_midst "exec:sleep 2" true
+in_the_midst "exec:exec sleep 5" true
 until_true is_migrating
 kill_migration
 until_true is_thawed
