@@ -740,7 +740,7 @@ START_TEST(acknowledged_pages_survive_kill_9)
 	ck_assert_ptr_ne(shared, MAP_FAILED);
 	/* Somewhat longer where the lot has left something out. */
 	while (now_ms() < end_ms ||
-	       (is_missing(&tally) && now_ms() < end_ms + 3 * span_ms)) {
+	       (is_missing(&tally) && now_ms() < end_ms + 30 * span_ms)) {
 		/* With dedup and without, on the same arena. */
 		config.flags =
 			tally.rounds / 4 % 2
