@@ -75,6 +75,14 @@ START_TEST(a_full_store_takes_new_clients_and_pools)
 }
 END_TEST
 
+/* With the allocator that can use most of its memory for pages. */
+static void begin(struct tm_test_store *t, uint64_t memory_bytes)
+{
+	tm_test_init(t, memory_bytes);
+	t->config.allocator = "zsmalloc";
+	tm_test_open(t);
+}
+
 static void reserve(struct tmem_client *client, uint64_t bytes)
 {
 	struct tmem_client_config config;
@@ -93,7 +101,7 @@ START_TEST(a_put_waits_for_whoever_reaps)
 	uint32_t stored = 0;
 	int pool;
 
-	tm_test_begin(&t, 8 * TM_MIB);
+	begin(&t, 8 * TM_MIB);
 	reserve(t.client, 4 * TM_MIB);
 	pool = tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
 	while (tm_test_put(t.client, pool, 1, stored, TM_PAGE_NOISE, stored) ==
@@ -120,7 +128,7 @@ START_TEST(pages_without_bytes_are_passed_over)
 	struct tm_test_store t;
 	int pool, persistent;
 
-	tm_test_begin(&t, 8 * TM_MIB);
+	begin(&t, 8 * TM_MIB);
 	client = tm_test_attach(t.store, "other");
 	persistent = tm_test_pool(client, TMEM_POOL_PERSISTENT);
 	pool = tm_test_pool(t.client, 0);
@@ -148,7 +156,7 @@ START_TEST(a_frame_given_back_is_not_all_that_is_done)
 	struct tm_test_store t;
 	int pool, persistent;
 
-	tm_test_begin(&t, 8 * TM_MIB + 256 * (uint64_t)_i);
+	begin(&t, 8 * TM_MIB + 256 * (uint64_t)_i);
 	client = tm_test_attach(t.store, "other");
 	persistent = tm_test_pool(client, TMEM_POOL_PERSISTENT);
 	pool = tm_test_pool(t.client, 0);
@@ -237,7 +245,7 @@ START_TEST(eviction_ends_although_a_guest_refills)
 	uint64_t pages, evicted;
 	int64_t given;
 
-	tm_test_begin(&t, 8 * TM_MIB);
+	begin(&t, 8 * TM_MIB);
 	tm_test_pool(t.client, 0);
 	guest.t = &t;
 	while (tm_test_stats(t.store).used_bytes < 6 * TM_MIB)

@@ -216,6 +216,8 @@ static void init_at(struct tm_test_store *t, char path[64],
 	tm_test_init(t, memory_bytes);
 	t->config.arena = path;
 	t->config.codec = codec;
+	/* One page more is then no frame more. */
+	t->config.allocator = "zsmalloc";
 }
 
 static uint32_t slots_in_use(const char *path)
