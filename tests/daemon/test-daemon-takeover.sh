@@ -43,8 +43,9 @@ goes_on()
 	logged "$says"
 	daemon=$old
 	log=$old_log
-	kill -0 "$daemon" || complain "the old daemon is gone"
-	tmem stats >/dev/null || complain "the old daemon does not answer"
+	kill -0 "$daemon" && tmem stats >/dev/null && return
+	complain "the old daemon is gone, or does not answer: $(cat "$log")"
+	finish
 }
 
 # What somebody says who is no successor, or one of another age: a version, the
