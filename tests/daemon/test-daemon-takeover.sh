@@ -48,6 +48,28 @@ goes_on()
 	finish
 }
 
+# attach PAGES: a client with so many, until `leave`, which looks whether they are right.
+attach()
+{
+	rm -f go
+	mkfifo go
+	"$test_programs/load_client" "$TMEM_SOCKET" load "$1" 0 <go >out 2>err &
+	client=$!
+	started="$started $client"
+	exec 3>go
+	for _ in $(seq 1200); do
+		grep -q ready out && return
+		sleep 0.1
+	done
+}
+
+leave()
+{
+	exec 3>&-
+	wait "$client" || complain "$1: the client: status $?: $(cat err)"
+	grep -q 'wrong 0 ' out || complain "$1: pages were lost: $(cat out)"
+}
+
 # What somebody says who is no successor, or one of another age: a version, the
 # layouts that it opens, and how many bytes of that are sent. Prints the answer.
 speak()
@@ -88,16 +110,7 @@ end
 
 for where in anonymous "$arena"; do
 	start --memory "$memory" --arena "$where"
-	rm -f go
-	mkfifo go
-	"$test_programs/load_client" "$TMEM_SOCKET" load "$pages" 0 <go >out 2>err &
-	client=$!
-	started="$started $client"
-	exec 3>go
-	for _ in $(seq 1200); do
-		grep -q ready out && break
-		sleep 0.1
-	done
+	attach "$pages"
 	for _ in 1 2 3; do
 		sleep 0.5
 		replace --memory "$memory" --arena "$where"
@@ -108,36 +121,12 @@ for where in anonymous "$arena"; do
 		--metrics 203.0.113.1:9
 	logged "going on without it"
 	sleep 0.5
-	exec 3>&-
-	wait "$client" || complain "$where: the client: status $?: $(cat err)"
+	leave "$where"
 	echo "$where: $(tail -n 1 out)"
-	grep -q 'wrong 0 ' out || complain "$where: pages were lost: $(cat out)"
 	longest=$(sed -n 's/.*longest_ms //p' out)
 	test "$longest" -lt "$limit_ms" || complain "$where: a client waited for $longest ms"
 	end
 done
-
-# A client with pages, until `leave`, which looks whether they are right.
-attach()
-{
-	rm -f go
-	mkfifo go
-	"$test_programs/load_client" "$TMEM_SOCKET" load 500 0 <go >out 2>err &
-	client=$!
-	started="$started $client"
-	exec 3>go
-	for _ in $(seq 1200); do
-		grep -q ready out && return
-		sleep 0.1
-	done
-}
-
-leave()
-{
-	exec 3>&-
-	wait "$client" || complain "$1: the client: status $?: $(cat err)"
-	grep -q 'wrong 0 ' out || complain "$1: pages were lost: $(cat out)"
-}
 
 # reload TEXT: and the log says so.
 reload()
@@ -155,7 +144,7 @@ reload()
 # What a reload could not bring into force is not what there is to take over.
 printf '[daemon]\narena = anonymous\nmemory = 32M,max=64M\n' >tmem.conf
 start --config tmem.conf
-attach
+attach 500
 sed -i "s,anonymous,$arena_dir/elsewhere," tmem.conf
 reload 'until the next start'
 goes_on "another arena than anonymous" --config tmem.conf
@@ -180,7 +169,7 @@ logged "going on without it"
 leave "what was not in force"
 
 # Wherever a successor fails, the sockets stay those of the old one.
-attach
+attach 500
 tmem disk add "name=vm,socket=$scratch/vm,kind=swap,size=1M" || complain "disk add: status $?"
 sed -i '/^.client other/,$d' tmem.conf
 limit=$(ulimit -S -n)
