@@ -121,7 +121,7 @@ static int make_codec_slot(struct tm_store *store, const char *spec,
 	uint32_t slots = slots_to_fill(store, at, &old);
 	int err;
 
-	/* What goes in a moment has paid for what comes. */
+	/* What goes in a moment has paid for what comes, or nearly. */
 	err = tm_codec_open(store->plugins, spec, TMEM_PAGE_SIZE,
 			    old ? &store->memory.host_anyway :
 				  &store->memory.host,

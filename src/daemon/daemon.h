@@ -56,7 +56,7 @@ struct tm_daemon {
 	struct tm_control *control;
 	struct tm_disks *disks;
 	bool is_successor;
-	bool has_served;
+	bool has_served;	/* opening again does without what it had not */
 	struct tm_inherited_peer *inherited;
 	struct tm_config_disk *inherited_disks;
 	struct tm_inherited_door *inherited_doors;

@@ -14,8 +14,9 @@
  *
  * When spare is negative, that much is given back: idle frames first, then
  * ephemeral pages, in the order eviction always has; never persistent ones.
- * The limit then stays at what is needed for those. A pressure event (PSI)
- * says that the host is short whatever MemAvailable says: then PRESSURE_BYTES
+ * The limit then stays at what is needed for those. It comes down first, or
+ * guests who put meanwhile would have the memory, and not the host. A pressure
+ * event (PSI) says that the host is short whatever MemAvailable says: then PRESSURE_BYTES
  * are given back too, and nothing grows for CALM_MS.
  *
  * Looking costs a read of /proc/meminfo each LOOK_MS, and only while there is
@@ -339,8 +340,7 @@ static void read_stats(struct tmem_store *store, struct tmem_store_stats *stats)
 	tmem_store_get_stats(store, stats);
 }
 
-/* Is more to be given back than a step does? The limit comes down first, or guests
- * who put meanwhile would have the memory and not the host. */
+/* Is more to be given back than a step does? */
 static bool give_back(struct tm_fallow *fallow, struct tmem_store *store,
 		      struct tmem_store_stats *stats, int64_t spare)
 {

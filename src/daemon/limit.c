@@ -61,8 +61,8 @@ static void end_auto(struct tm_daemon *daemon)
 	daemon->fallow = NULL;
 }
 
-/* A store that is opened again has what was in force, not what a file asked for in
- * vain (lock held). */
+/* A store that is opened again has what was in force, not what a file asked for
+ * in vain (lock held). */
 static void know_limit(struct tm_daemon *daemon,
 		       const struct tm_config_memory *memory)
 {

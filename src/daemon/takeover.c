@@ -7,8 +7,9 @@
  * while the old daemon serves; then it drains its rings and closes its store,
  * but keeps sockets and arena until the successor says that it serves. If the
  * successor says that it cannot, or dies, the old one opens the same arena
- * again and goes on. So the state goes over in one form only, that of an arena
- * after a crash, and one code reads it.
+ * again and goes on, with the settings that were in force and not those that a
+ * reload asked for in vain. So the state goes over in one form only, that of an
+ * arena after a crash, and one code reads it.
  *
  * Clients notice nothing but the time that it takes: their channels go over as
  * they are, and what they ask meanwhile waits in their rings. Should that fail,
