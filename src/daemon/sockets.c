@@ -272,13 +272,15 @@ int tm_sockets_check(const struct tm_socket_how *how, char *error,
 
 /* --- locks ----------------------------------------------------------------------------- */
 
-/* For people, and for messages. */
+/* For people, and for messages. What is read is at any time the process of one
+ * who has held the lock: written over, and only then cut to its length. */
 static void write_pid(int lock_fd)
 {
 	char pid[24];
 	int size = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 
-	if (ftruncate(lock_fd, 0) || pwrite(lock_fd, pid, (size_t)size, 0) < 0)
+	if (pwrite(lock_fd, pid, (size_t)size, 0) < 0 ||
+	    ftruncate(lock_fd, size))
 		return;
 }
 

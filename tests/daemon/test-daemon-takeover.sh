@@ -168,6 +168,12 @@ goes_on "another program listens" --config tmem.conf
 logged "going on without it"
 leave "what was not in force"
 
+# holder: the process that the socket's lock names, which it does at any time.
+holder()
+{
+	head -n 1 "$TMEM_SOCKET.lock"
+}
+
 # Wherever a successor fails, the sockets stay those of the old one.
 attach 500
 tmem disk add "name=vm,socket=$scratch/vm,kind=swap,size=1M" || complain "disk add: status $?"
@@ -183,11 +189,11 @@ for files in $(seq 14 2 30); do
 	fi
 	daemon=$old log=$old_log
 	for _ in $(seq 600); do
-		test "$(cat "$TMEM_SOCKET.lock")" = "$daemon" && break
+		test "$(holder)" = "$daemon" && break
 		sleep 0.05
 	done
 	test -S "$TMEM_SOCKET" && test -S vm && tmem stats >/dev/null &&
-		test "$(cat "$TMEM_SOCKET.lock")" = "$daemon" && continue
+		test "$(holder)" = "$daemon" && continue
 	complain "with $files files: the old daemon's sockets are not: $(ls -l) $(cat "$log")"
 	kill -9 "$client" "$daemon"
 	finish
