@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include <poll.h>
+#include <semaphore.h>
 #include <sys/mman.h>
 
 #include "doorbell.h"
@@ -30,6 +31,7 @@ struct reply {
 struct life {
 	struct tm_ring_welcome welcome;
 	bool has_rings;
+	bool is_late;		/* answers when the client has hung up */
 	struct reply replies[4];
 	unsigned count;
 };
@@ -40,6 +42,8 @@ struct actor {
 	char socket[64];
 	int listener;
 	pthread_t thread;
+	unsigned timeout_ms;	/* of the client; 0: its default */
+	sem_t is_answered;	/* late */
 	const char *wrong;
 };
 
@@ -115,6 +119,13 @@ static bool has_request(struct scene *scene, uint32_t done)
 	return false;
 }
 
+static void wait_for_hangup(const struct scene *scene)
+{
+	struct pollfd polled = { .fd = scene->fd, .events = POLLRDHUP };
+
+	ring_host_must(poll(&polled, 1, 60000) == 1);
+}
+
 /* True: the daemon is to die now. */
 static bool answer(struct scene *scene, uint32_t done,
 		   const struct reply *reply)
@@ -168,10 +179,14 @@ static void live(unsigned number)
 	receive_hello(&scene, &hello);
 	send_welcome(&scene, life);
 	done = life->welcome.status ? 0 : answer_set_up(&scene, number);
+	if (life->is_late)
+		wait_for_hangup(&scene);
 	for (unsigned i = 0; i < life->count; i++, done++)
 		if (!has_request(&scene, done) ||
 		    answer(&scene, done, &life->replies[i]))
 			break;
+	if (life->is_late)
+		sem_post(&actor.is_answered);
 	/* The last life ends with its client. */
 	if (number + 1 == actor.count)
 		has_request(&scene, done);
@@ -200,6 +215,8 @@ static int begin(unsigned lives)
 	config.socket = actor.socket;
 	config.name = "client";
 	config.rings = 1;
+	if (actor.timeout_ms)
+		config.timeout_ms = actor.timeout_ms;
 	return tmem_connect(&config, &client);
 }
 
@@ -216,6 +233,7 @@ static void end(void)
 static void prepare(void)
 {
 	memset(&actor, 0, sizeof(actor));
+	sem_init(&actor.is_answered, 0, 0);
 	client = NULL;
 	for (int i = 0; i < LIVES; i++)
 		actor.lives[i] = (struct life){
@@ -311,6 +329,49 @@ START_TEST(what_was_counted_is_not_sent_again)
 }
 END_TEST
 
+/* --- calls that were given up ----------------------------------------------- */
+
+static struct tmem_request get_of(uint32_t index, uint8_t *page)
+{
+	return (struct tmem_request){
+		.kind = TMEM_REQUEST_GET,
+		.oid = tm_oid(1),
+		.index = index,
+		.page = page,
+	};
+}
+
+/* Of several, more than calls that follow. */
+START_TEST(a_late_answer_is_no_other_calls)
+{
+	const unsigned count = _i ? 3 : 1;
+	uint8_t pages[3][TMEM_PAGE_SIZE] = { { 0 } };
+	struct tmem_request requests[3];
+
+	prepare();
+	actor.timeout_ms = 1000;
+	actor.lives[0].is_late = true;
+	for (unsigned i = 0; i < count; i++) {
+		reply(0, (struct reply){ TM_RING_GET_PAGE, 1, false, true,
+					 0x42 });
+		requests[i] = get_of(i, pages[i]);
+	}
+	reply(1, (struct reply){ TM_RING_GET_PAGE, 1, false, true, 0x43 });
+	ck_assert_int_eq(begin(2), 0);
+	ck_assert_int_eq(tmem_batch(client, requests, count), 0);
+	for (unsigned i = 0; i < count; i++)
+		ck_assert_int_eq(requests[i].result, -ETIMEDOUT);
+	sem_wait(&actor.is_answered);
+	requests[0] = get_of(9, pages[0]);
+	ck_assert_int_eq(tmem_batch(client, requests, 1), 0);
+	ck_assert_int_eq(requests[0].result, TMEM_GET_HIT);
+	ck_assert_uint_eq(pages[0][100], 0x43);
+	for (unsigned i = 1; i < count; i++)
+		ck_assert_uint_eq(pages[i][100], 0);
+	end();
+}
+END_TEST
+
 /* --- pools ---------------------------------------------------------------------- */
 
 START_TEST(a_pool_is_made_with_the_same_number_again)
@@ -384,6 +445,7 @@ static Suite *salvage_suite(void)
 			    a_page_that_was_not_taken_out_is_asked_for_again, 0,
 			    2);
 	tcase_add_test(tcase, what_was_counted_is_not_sent_again);
+	tcase_add_loop_test(tcase, a_late_answer_is_no_other_calls, 0, 2);
 	tcase_add_test(tcase, a_pool_is_made_with_the_same_number_again);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("nonsense");
