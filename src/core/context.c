@@ -14,6 +14,10 @@
  * entry before everything it reads inside; whoever unpublishes does so before
  * looking at the contexts.
  *
+ * Records lie in stock with a context, so what one processor freed is not seen
+ * by the next. When records are all that a put lacks, what is in stock with
+ * those that nobody holds goes back to where all can take it.
+ *
  * Bound: more threads than contexts take turns.
  */
 #include <config.h>
@@ -101,6 +105,17 @@ void tm_contexts_destroy(struct tm_store *store)
 		munmap(store->alive, TMEM_PAGE_SIZE);
 }
 
+static bool try_take(struct tm_context *context)
+{
+	if (atomic_load_explicit(&context->is_busy, memory_order_relaxed) ||
+	    atomic_exchange(&context->is_busy, 1))
+		return false;
+	/* Who sees it knows that the one before has left. */
+	atomic_store_explicit(&context->entries, context->entries + 1,
+			      memory_order_release);
+	return true;
+}
+
 struct tm_context *tm_enter(struct tm_store *store)
 {
 	int processor = sched_getcpu();
@@ -114,15 +129,8 @@ struct tm_context *tm_enter(struct tm_store *store)
 				&store->contexts[(first + i) %
 						 store->context_count];
 
-			if (atomic_load_explicit(&context->is_busy,
-						 memory_order_relaxed) ||
-			    atomic_exchange(&context->is_busy, 1))
-				continue;
-			/* Who sees it knows that the one before has left. */
-			atomic_store_explicit(&context->entries,
-					      context->entries + 1,
-					      memory_order_release);
-			return context;
+			if (try_take(context))
+				return context;
 		}
 		sched_yield();
 	}
@@ -144,6 +152,37 @@ void tm_quiesce(struct tm_store *store)
 		       atomic_load(&context->entries) == entries)
 			sched_yield();
 	}
+}
+
+static uint32_t empty_magazines(struct tm_context *context)
+{
+	struct tm_magazine *const all[] = {
+		&context->nodes,       &context->slices,   &context->objects,
+		&context->descriptors, &context->contents,
+	};
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		count += all[i]->count;
+		tm_magazine_flush(all[i]);
+	}
+	return count;
+}
+
+bool tm_contexts_return_stock(struct tm_context *self)
+{
+	struct tm_store *store = self->store;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < store->context_count; i++) {
+		struct tm_context *context = &store->contexts[i];
+
+		if (!try_take(context))
+			continue;
+		count += empty_magazines(context);
+		tm_leave(context);
+	}
+	return count > 0;
 }
 
 int tm_contexts_set_codec(struct tm_store *store, uint32_t slots,

@@ -339,8 +339,9 @@ static bool reserve(struct page_op *op, struct draft *draft)
 	for (uint32_t attempt = 0;
 	     attempt < RESERVE_ATTEMPTS || is_owed_more(op, attempt);
 	     attempt++) {
-		if (tm_context_prepare(context) &&
-		    tm_quota_admits(op->store, op->client)) {
+		bool has_records = tm_context_prepare(context);
+
+		if (has_records && tm_quota_admits(op->store, op->client)) {
 			draft->number = tm_magazine_pop(&context->descriptors);
 			if ((!tm_pool_is_ephemeral(op->pool) ||
 			     tm_lru_prepare(op->store, draft->number)) &&
@@ -348,7 +349,8 @@ static bool reserve(struct page_op *op, struct draft *draft)
 				return true;
 			tm_magazine_push(&context->descriptors, draft->number);
 		}
-		if (!tm_make_room(context, op->client))
+		if (!tm_make_room(context, op->client) &&
+		    (has_records || !tm_contexts_return_stock(context)))
 			return false;
 	}
 	return false;

@@ -352,6 +352,9 @@ void tm_contexts_destroy(struct tm_store *store);
  * contexts. */
 struct tm_context *tm_enter(struct tm_store *store);
 void tm_leave(struct tm_context *context);
+/* The records in stock with contexts that nobody holds go back to their tables;
+ * false: there were none. From inside. */
+bool tm_contexts_return_stock(struct tm_context *self);
 /* Returns when everyone who was inside at the call has left. Not to be called
  * from inside: two who did would wait for each other. */
 void tm_quiesce(struct tm_store *store);

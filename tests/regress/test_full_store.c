@@ -264,6 +264,53 @@ START_TEST(eviction_ends_although_a_guest_refills)
 }
 END_TEST
 
+/* --- what lies with another processor ------------------------------------------ */
+
+/* Where the store believes that it runs; the linker's --wrap. */
+static int processor;
+
+int __wrap_sched_getcpu(void);
+
+int __wrap_sched_getcpu(void)
+{
+	return processor;
+}
+
+/* From @index on, until one is refused. */
+static uint32_t put_all(struct tm_test_store *t, enum tm_page_kind kind,
+			uint32_t index)
+{
+	while (tm_test_put(t->client, 0, 1, index, kind, index) ==
+	       TMEM_PUT_STORED)
+		index++;
+	return index;
+}
+
+/* A page without bytes needs records alone: those of one that was flushed are
+ * enough for another, whoever flushed it. */
+START_TEST(records_are_found_where_they_were_freed)
+{
+	struct tmem_oid oid = tm_oid(1);
+	struct tm_test_store t;
+	uint32_t noise, end;
+
+	processor = 0;
+	begin(&t, 2 * TM_MIB);
+	tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	noise = put_all(&t, TM_PAGE_NOISE, 0);
+	end = put_all(&t, TM_PAGE_SAME, noise);
+	ck_assert_uint_gt(end, noise + 1);
+	for (int i = 0; i < 10; i++) {
+		processor = i % 2;
+		ck_assert_int_eq(
+			tmem_flush_page(t.client, 0, &oid, end - 1), 1);
+		processor = !processor;
+		ck_assert_uint_eq(put_all(&t, TM_PAGE_SAME, end - 1), end);
+	}
+	tm_test_end(&t);
+}
+END_TEST
+
 static void add(Suite *suite, const char *name, const TTest *test, int times)
 {
 	TCase *tcase = tcase_create(name);
@@ -284,5 +331,6 @@ int main(void)
 	ADD(pages_without_bytes_are_passed_over, 2);
 	ADD(a_frame_given_back_is_not_all_that_is_done, 16);
 	ADD(eviction_ends_although_a_guest_refills, 3);
+	ADD(records_are_found_where_they_were_freed, 1);
 	return tm_test_run(suite);
 }
