@@ -74,13 +74,20 @@ static void touch(struct tm_swap *swap, uint64_t first, uint32_t count)
 		tm_bits_set(swap->touched, first + i);
 }
 
+/* That there is no pool is not that it has no such page, which -ENOENT is in
+ * this file: somebody ended the disk's client, or the daemon lost it. */
+static int pool_result(int result)
+{
+	return result == -ENOENT ? -ENODEV : result;
+}
+
 static int get_place(struct tm_swap *swap, uint64_t block, int place,
 		     void *page)
 {
 	struct tmem_oid oid = tm_swap_oid(block, place);
 
-	return tmem_get(swap->disk.client, swap->pool, &oid,
-			tm_swap_index(block), page, 0);
+	return pool_result(tmem_get(swap->disk.client, swap->pool, &oid,
+				    tm_swap_index(block), page, 0));
 }
 
 static int put_place(struct tm_swap *swap, uint64_t block, int place,
@@ -96,7 +103,7 @@ static int put_place(struct tm_swap *swap, uint64_t block, int place,
 /* A flush that timed out is never dropped: it is as good as done. */
 static int flush_result(int result)
 {
-	return result >= 0 || result == -ETIMEDOUT ? 0 : result;
+	return result >= 0 || result == -ETIMEDOUT ? 0 : pool_result(result);
 }
 
 int tm_swap_drop(struct tm_swap *swap, uint64_t block, int place)

@@ -156,6 +156,29 @@ START_TEST(a_damaged_page_is_an_error_until_it_is_written)
 }
 END_TEST
 
+/* Somebody ended its client: that is an error, and no disk of zeros. */
+START_TEST(a_disk_whose_pool_is_gone_reads_as_nothing)
+{
+	struct disk_rig rig;
+	uint64_t end;
+
+	rig_begin(&rig, ROOMY, 8);
+	for (uint64_t b = 0; b < 4; b++)
+		ck_assert_int_eq(rig_write(&rig, b, 1), 0);
+	rig_reopen(&rig);
+	if (_i)
+		ck_assert_int_eq(rig_read(&rig, 0, 1), 0);
+	ck_assert_int_eq(tmem_pool_destroy(rig.t.client, 0), 0);
+	for (uint64_t b = 0; b < 8; b++) {
+		ck_assert_int_eq(rig_read(&rig, b, 0), -EIO);
+		ck_assert_int_eq(rig_write(&rig, b, 2), -EIO);
+	}
+	ck_assert_int_lt(tm_disk_extent(rig.disk, 4096, &end), 0);
+	ck_assert_int_eq(discard(&rig, 0, 8), -EIO);
+	rig_end(&rig);
+}
+END_TEST
+
 START_TEST(refused_first_write_leaves_zeros_and_discard_mends)
 {
 	struct disk_rig rig;
@@ -671,6 +694,8 @@ int main(void)
 	tcase_add_test(tc, read_only_answers_erofs);
 	tcase_add_test(tc, refused_overwrite_shows_neither_old_nor_zeros);
 	tcase_add_test(tc, a_damaged_page_is_an_error_until_it_is_written);
+	tcase_add_loop_test(tc, a_disk_whose_pool_is_gone_reads_as_nothing, 0,
+			    2);
 	tcase_add_test(tc, refused_first_write_leaves_zeros_and_discard_mends);
 	tcase_add_test(tc, discard_gives_memory_back);
 	tcase_add_test(tc, write_zeroes_covers_parts_of_blocks);
