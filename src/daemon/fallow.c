@@ -340,7 +340,9 @@ static void read_stats(struct tmem_store *store, struct tmem_store_stats *stats)
 	tmem_store_get_stats(store, stats);
 }
 
-/* Is more to be given back than a step does? */
+/* Is more to be given back than a step does? Lowered first, the limit keeps
+ * guests from taking at once what goes. It cannot be lowered below what is
+ * reserved, though nobody may hold that yet; pages go all the same. */
 static bool give_back(struct tm_fallow *fallow, struct tmem_store *store,
 		      struct tmem_store_stats *stats, int64_t spare)
 {
@@ -351,6 +353,11 @@ static bool give_back(struct tm_fallow *fallow, struct tmem_store *store,
 	set_limit(fallow, store, stats,
 		  limit_for(fallow, before, -step, UINT64_MAX));
 	read_stats(store, stats);
+	if (stats->used_bytes + (uint64_t)step > before) {
+		tmem_store_evict(store, stats->used_bytes + (uint64_t)step -
+						before);
+		read_stats(store, stats);
+	}
 	has_freed = stats->used_bytes < before;
 	if (!has_freed)
 		fallow->lacking_bytes = back;

@@ -213,6 +213,29 @@ START_TEST(a_short_host_gets_ephemeral_pages_back)
 }
 END_TEST
 
+/* What is reserved and held by nobody keeps the limit up, but not the pages. */
+START_TEST(a_reservation_that_is_not_used_keeps_no_pages)
+{
+	struct tmem_client_config limits;
+	struct tmem_client *other;
+	uint64_t before;
+
+	open_fallow(&reserve_100);
+	open_store();
+	tmem_client_config_init(&limits);
+	limits.name = "other";
+	limits.reservation_bytes = 30 * MIB;
+	ck_assert_int_eq(tmem_client_attach(store, &limits, &other), 0);
+	fill(0);
+	before = stats().used_bytes;
+	set_available(96);
+	tm_fallow_step(fallow, store, false, true);
+	ck_assert_uint_le(stats().used_bytes, before - 4 * MIB);
+	ck_assert_uint_eq(tm_fallow_lacking_bytes(fallow), 0);
+	tmem_client_detach(other);
+}
+END_TEST
+
 START_TEST(persistent_pages_stay_whatever_the_host_lacks)
 {
 	struct tmem_pool_info info = { .struct_size = sizeof(info) };
@@ -269,6 +292,7 @@ int main(void)
 	tcase_add_test(tc, the_tightest_cgroup_counts);
 	tcase_add_test(tc, a_host_that_says_nothing_is_refused);
 	tcase_add_test(tc, a_short_host_gets_ephemeral_pages_back);
+	tcase_add_test(tc, a_reservation_that_is_not_used_keeps_no_pages);
 	tcase_add_test(tc, persistent_pages_stay_whatever_the_host_lacks);
 	tcase_add_test(tc, pressure_is_believed_whatever_else_is_said);
 	tcase_add_test(tc, nobody_looks_when_there_is_nothing_to_see);
