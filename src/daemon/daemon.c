@@ -486,9 +486,6 @@ int tm_daemon_open(struct tm_daemon *daemon)
 		close_all(daemon, false);
 	} else {
 		tm_sockets_claim(daemon->sockets);
-		/* Where the old one listened, and we are not to. */
-		if (daemon->is_successor)
-			tm_sockets_end_spare(daemon->sockets);
 		daemon->has_served = true;
 		tm_notify_ready(daemon->is_successor);
 	}
@@ -497,6 +494,9 @@ int tm_daemon_open(struct tm_daemon *daemon)
 		tm_takeover_confirm(connection, !err);
 	if (err)
 		return err;
+	/* Where the old one listened, and we are not to; it needs them no more. */
+	if (daemon->is_successor)
+		tm_sockets_end_spare(daemon->sockets);
 	tm_daemon_log(daemon->log, TMEM_LOG_INFO,
 		      "serving clients at %s and operators at %s",
 		      daemon->config->socket, daemon->config->control);

@@ -578,13 +578,19 @@ void tm_sockets_claim(struct tm_sockets *sockets)
 	tm_lock_release(&sockets->lock);
 }
 
+/* By systemd, which listens there for as long as its unit is active. */
+static bool is_passed(const struct held *held)
+{
+	return held->lock_fd < 0 && *held->path == '/';
+}
+
 void tm_sockets_end_spare(struct tm_sockets *sockets)
 {
 	struct held **link, *held;
 
 	tm_lock_acquire(&sockets->lock);
 	for (link = &sockets->first; (held = *link);) {
-		if (held->is_taken) {
+		if (held->is_taken || is_passed(held)) {
 			link = &held->next;
 			continue;
 		}

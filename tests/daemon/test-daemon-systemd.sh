@@ -36,25 +36,36 @@ cat >pass.pl <<'E2'
 use Socket;
 use POSIX ();
 my @program = @ARGV;
-my @paths = ($ENV{TMEM_SOCKET}, $ENV{TMEM_CONTROL});
-for my $i (0, 1) {
+my @paths = ($ENV{TMEM_SOCKET}, $ENV{TMEM_CONTROL}, "$ENV{TMEM_SOCKET}.vm");
+for my $i (0 .. 2) {
 	socket my $s, AF_UNIX, $i ? SOCK_STREAM : SOCK_SEQPACKET, 0 or die;
 	bind $s, pack_sockaddr_un($paths[$i]) or die "$paths[$i]: $!";
 	listen $s, 8 or die;
 	POSIX::dup2(fileno $s, 10 + $i) or die;
 }
-POSIX::dup2(10 + $_, 3 + $_) for 0, 1;
+# It listens there itself for as long as the unit is active.
+if (!fork) {
+	open my $file, ">", "systemd" or die;
+	print $file "$$\n";
+	close $file;
+	sleep 600;
+	exit;
+}
+POSIX::dup2(10 + $_, 3 + $_) for 0 .. 2;
 $ENV{LISTEN_PID} = $$;
-$ENV{LISTEN_FDS} = 2;
+$ENV{LISTEN_FDS} = 3;
 exec @program or die;
 E2
 mkdir -m 700 control
 : >empty.conf
 log=log.1
-NOTIFY_SOCKET=$scratch/notify perl pass.pl "$abs_top_builddir/tmemd" \
+export NOTIFY_SOCKET=$scratch/notify
+perl pass.pl "$abs_top_builddir/tmemd" \
 	--config empty.conf --memory 64M 2>$log </dev/null &
 daemon=$!
 serves || { complain "does not serve: $(cat $log)"; finish; }
+until test -s systemd; do sleep 0.05; done
+started="$started $(cat systemd)"
 told_of READY=1 "that it serves"
 test -e "$TMEM_SOCKET.lock" && complain "a passed socket is locked"
 expect 0 stats
@@ -62,21 +73,30 @@ expect 0 stats
 	complain "a client: $(cat err)"
 kill -HUP "$daemon"
 told_of RELOADING=1 "of a reload"
+
+# succeed: to a daemon that systemd did not start.
+succeed()
+{
+	old=$daemon
+	start --memory 64M --takeover
+	new=$daemon
+	told_of "MAINPID=$new" "of the successor"
+	daemon=$old
+	ends 0
+	daemon=$new
+}
+
+# It has those, too, that nobody has used yet.
+succeed
+expect 0 disk add "name=vm,socket=$TMEM_SOCKET.vm,kind=swap,size=1M"
 end
 told_of STOPPING=1 "of the end"
 test -S "$TMEM_SOCKET" || complain "systemd's socket was taken away"
 
 # A successor is the service from then on.
 rm -f "$TMEM_SOCKET" "$TMEM_CONTROL"
-export NOTIFY_SOCKET=$scratch/notify
 start --memory 64M
-old=$daemon
 : >told
-start --memory 64M --takeover
-new=$daemon
-told_of "MAINPID=$new" "of the successor"
-daemon=$old
-ends 0
-daemon=$new
+succeed
 end
 finish
