@@ -107,13 +107,9 @@ void tm_contexts_destroy(struct tm_store *store)
 
 static bool try_take(struct tm_context *context)
 {
-	if (atomic_load_explicit(&context->is_busy, memory_order_relaxed) ||
-	    atomic_exchange(&context->is_busy, 1))
-		return false;
-	/* Who sees it knows that the one before has left. */
-	atomic_store_explicit(&context->entries, context->entries + 1,
-			      memory_order_release);
-	return true;
+	return !atomic_load_explicit(&context->is_busy,
+				     memory_order_relaxed) &&
+	       !atomic_exchange(&context->is_busy, 1);
 }
 
 struct tm_context *tm_enter(struct tm_store *store)
@@ -138,6 +134,10 @@ struct tm_context *tm_enter(struct tm_store *store)
 
 void tm_leave(struct tm_context *context)
 {
+	/* Counted while nobody else can be inside: who sees it knows that this
+	 * one has left, even if the next has come. */
+	atomic_store_explicit(&context->leavings, context->leavings + 1,
+			      memory_order_release);
 	atomic_store_explicit(&context->is_busy, 0, memory_order_release);
 }
 
@@ -146,10 +146,10 @@ void tm_quiesce(struct tm_store *store)
 	atomic_thread_fence(memory_order_seq_cst);
 	for (uint32_t i = 0; i < store->context_count; i++) {
 		struct tm_context *context = &store->contexts[i];
-		uint32_t entries = atomic_load(&context->entries);
+		uint32_t leavings = atomic_load(&context->leavings);
 
 		while (atomic_load(&context->is_busy) &&
-		       atomic_load(&context->entries) == entries)
+		       atomic_load(&context->leavings) == leavings)
 			sched_yield();
 	}
 }

@@ -39,7 +39,8 @@ static uint32_t oldest_of(struct tm_client *client, uint32_t *stamp)
 }
 
 /* Drops page @number if it is (still) ephemeral, @client's, and not younger
- * than @stamp. Sets *@place to where its bytes were. */
+ * than @stamp. Sets *@place to where its bytes were; 0: it had none, or that is
+ * damaged. */
 static bool evict_page(struct tm_context *context, struct tm_client *client,
 		       uint32_t number, uint32_t stamp, uint64_t *place)
 {
@@ -58,6 +59,8 @@ static bool evict_page(struct tm_context *context, struct tm_client *client,
 	}
 	*place = tm_state_kind(state) == TM_KIND_DATA ? spot.descriptor->place :
 							0;
+	if (!tm_page_allocator(store, *place))
+		*place = 0;
 	if (!tm_spot_drop(context, &spot))
 		return false;
 	tm_client_count(client, context, TM_COUNT_EVICTED, 1);
@@ -130,6 +133,15 @@ bool tm_evict_own(struct tm_context *context, struct tm_client *client)
 	return evict_from(context, client, false) > 0;
 }
 
+/* Since somebody here last looked. */
+static bool has_been_reaped(struct tm_context *context)
+{
+	uint32_t seen = context->reaps_seen;
+
+	context->reaps_seen = context->store->reaps;
+	return context->reaps_seen != seen;
+}
+
 bool tm_make_room(struct tm_context *context, struct tm_client *client)
 {
 	struct tm_store *store = context->store;
@@ -153,7 +165,9 @@ bool tm_make_room(struct tm_context *context, struct tm_client *client)
 		tm_worker_wake(store);
 		return true;
 	}
-	return tm_compact(context, MOVE_BATCH) > 0 || trimmed || has_waited;
+	/* Who reaped may have come to the end just before it was looked at. */
+	return tm_compact(context, MOVE_BATCH) > 0 || trimmed || has_waited ||
+	       has_been_reaped(context);
 }
 
 /* More than a client or a pool costs, with what their tables grow by. */

@@ -223,9 +223,8 @@ bool tm_spot_drop(struct tm_context *context, struct tm_spot *spot)
 	return true;
 }
 
-/* NULL: no place of ours has this form. */
-static struct tm_allocator *allocator_of(const struct tm_store *store,
-					 uint64_t place)
+struct tm_allocator *tm_page_allocator(const struct tm_store *store,
+				       uint64_t place)
 {
 	if (!tm_place_is_sound(place) || !tm_place_handle(place))
 		return NULL;
@@ -235,7 +234,7 @@ static struct tm_allocator *allocator_of(const struct tm_store *store,
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,
 			  uint64_t place)
 {
-	struct tm_allocator *allocator = allocator_of(store, place);
+	struct tm_allocator *allocator = tm_page_allocator(store, place);
 
 	return allocator ? tm_allocator_address(allocator,
 						tm_place_handle(place),
@@ -445,7 +444,7 @@ uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number)
 void tm_place_free(struct tm_context *context, uint64_t place)
 {
 	struct tm_store *store = context->store;
-	struct tm_allocator *allocator = allocator_of(store, place);
+	struct tm_allocator *allocator = tm_page_allocator(store, place);
 	uint32_t debt, frees;
 
 	if (!allocator) {

@@ -211,6 +211,8 @@ bool tm_reap(struct tm_context *context, uint32_t max)
 		did = true;
 	if (freed >= max)
 		atomic_store(&store->has_dead, true);
+	if (did)
+		atomic_fetch_add(&store->reaps, 1);
 	atomic_store(&store->is_reaping, false);
 	tm_lock_release(&store->reap_lock);
 	return did;

@@ -357,6 +357,15 @@ void tm_store_close(struct tm_store *store)
 	free(store);
 }
 
+/* What is used changes all the time: it is read once. */
+static void evict_above(struct tm_store *store, uint64_t limit_bytes)
+{
+	uint64_t used_bytes = store->memory.used_bytes;
+
+	if (used_bytes > limit_bytes)
+		tm_store_evict(store, used_bytes - limit_bytes);
+}
+
 /* A codec's contexts are memory like any other: what is ephemeral makes way. */
 int tm_store_choose_codec(struct tm_store *store, const char *codec,
 			  _Atomic uint32_t *choice)
@@ -377,9 +386,8 @@ int tm_store_choose_codec(struct tm_store *store, const char *codec,
 	} while (err == -ENOMEM && bytes <= CODEC_WAY_MAX_BYTES &&
 		 tm_store_evict(store, bytes) > 0);
 	/* What took another's place is not refused; ephemeral pages make way. */
-	if (!err && store->memory.used_bytes > store->memory.limit_bytes)
-		tm_store_evict(store, store->memory.used_bytes -
-					      store->memory.limit_bytes);
+	if (!err)
+		evict_above(store, store->memory.limit_bytes);
 	if (err == -ENOMEM)
 		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
 			      "codec %s: its contexts do not fit the memory "
@@ -444,8 +452,8 @@ int tm_store_set_memory(struct tm_store *store, uint64_t memory_bytes)
 	else
 		atomic_store(&store->memory.limit_bytes, memory_bytes);
 	tm_lock_release(&store->control);
-	if (!err && store->memory.used_bytes > memory_bytes)
-		tm_store_evict(store, store->memory.used_bytes - memory_bytes);
+	if (!err)
+		evict_above(store, memory_bytes);
 	return err;
 }
 

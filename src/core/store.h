@@ -187,9 +187,10 @@ struct tm_client {
 
 struct tm_context {
 	alignas(TM_CACHE_LINE) _Atomic uint32_t is_busy;
-	_Atomic uint32_t entries;	/* times it was checked out */
+	_Atomic uint32_t leavings;	/* times it was let go */
 	uint32_t number;
 	uint32_t sample;
+	uint32_t reaps_seen;	/* when somebody here last made room */
 	bool wants_compaction;	/* a free() said that moving would pay */
 	_Atomic uint32_t frees;	/* places freed; wraps */
 	struct tm_store *store;
@@ -258,6 +259,7 @@ struct tm_store {
 	_Atomic uint32_t dead_clients;
 	_Atomic bool has_dead;		/* hint: there is something to reap */
 	_Atomic bool is_reaping;	/* somebody does: has_dead is cleared */
+	_Atomic uint32_t reaps;	/* that have freed something; wraps */
 
 	struct tm_dedup_group dedup_groups[TM_DEDUP_GROUPS];
 
@@ -403,6 +405,9 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
 		  struct tm_spot *spot)
 	TM_TRY_ACQUIRE(true, spot->shard->lock);
 
+/* NULL: no place of ours has this form; it is damaged. */
+struct tm_allocator *tm_page_allocator(const struct tm_store *store,
+				       uint64_t place);
 /* The bytes of a DATA or CONTENT page, valid while it is pinned or its shard is
  * locked; NULL when its place is damaged. */
 const void *tm_page_bytes(const struct tm_store *store, uint64_t state,

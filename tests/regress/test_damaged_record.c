@@ -141,6 +141,35 @@ START_TEST(a_flipped_place_costs_its_page)
 }
 END_TEST
 
+/* Eviction asks the allocator that a place names for what lies beside it. */
+START_TEST(a_flipped_place_does_not_lead_eviction_astray)
+{
+	const struct tmem_oid ephemeral = { { 4, 5, 6 } };
+	uint8_t page[TMEM_PAGE_SIZE];
+	struct rig rig;
+	int pool;
+
+	rig_open(&rig);
+	pool = tmem_pool_create(rig.client, 0, NULL);
+	for (uint32_t bit = 0; bit < 64; bit++) {
+		for (uint32_t i = PAGES; i < PAGES + 8; i++) {
+			fill(page, i);
+			ck_assert_int_eq(tmem_put(rig.client, pool, &ephemeral,
+						  i, page, 0),
+					 TMEM_PUT_STORED);
+		}
+		/* The oldest goes first. */
+		find(&rig, PAGES)->place ^= UINT64_C(1) << bit;
+		ck_assert_int_gt(tmem_store_evict(rig.store, INT64_MAX), 0);
+		ck_assert_int_eq(tmem_get(rig.client, pool, &ephemeral, PAGES,
+					  page, 0),
+				 TMEM_GET_MISS);
+		expect_others(&rig, 0);
+	}
+	rig_close(&rig);
+}
+END_TEST
+
 START_TEST(a_flipped_state_costs_its_page)
 {
 	struct rig rig;
@@ -384,6 +413,7 @@ int main(void)
 		return 77;
 	}
 	tcase_add_test(tcase, a_flipped_place_costs_its_page);
+	tcase_add_test(tcase, a_flipped_place_does_not_lead_eviction_astray);
 	tcase_add_test(tcase, a_flipped_state_costs_its_page);
 	tcase_add_loop_test(tcase, a_flipped_object_costs_its_page, 0, ENDS);
 	tcase_add_loop_test(tcase, a_flipped_index_costs_its_page, 0, ENDS);

@@ -191,6 +191,28 @@ uint64_t __wrap_tm_arena_trim(struct tm_arena *arena, uint64_t keep);
 void __real_tm_memory_discharge(struct tm_memory *memory, uint64_t bytes);
 void __wrap_tm_memory_discharge(struct tm_memory *memory, uint64_t bytes);
 
+/* A store of which another thread reaps everything, after the next trim. */
+static struct tmem_store *reaped;
+
+static void *reap_all(void *opaque)
+{
+	while (tmem_store_step(opaque))
+		;
+	return NULL;
+}
+
+static void reap_elsewhere(void)
+{
+	struct tmem_store *store = reaped;
+	pthread_t thread;
+
+	reaped = NULL;
+	if (!store)
+		return;
+	pthread_create(&thread, NULL, reap_all, store);
+	pthread_join(thread, NULL);
+}
+
 static bool guest_begins(enum visit when)
 {
 	if (guest.comes != when)
@@ -217,6 +239,7 @@ uint64_t __wrap_tm_arena_trim(struct tm_arena *arena, uint64_t keep)
 		guest.comes = GUEST_BEFORE;
 	}
 	trimmed = __real_tm_arena_trim(arena, keep);
+	reap_elsewhere();
 	if (guest_begins(GUEST_AFTER)) {
 		while (tm_test_stats(guest.t->store).used_bytes <
 		       guest.used_bytes)
@@ -238,6 +261,29 @@ void __wrap_tm_memory_discharge(struct tm_memory *memory, uint64_t bytes)
 	tmem_flush_page(guest.t->client, 0, &oid, guest.puts - 1);
 	guest.comes = GUEST_WITHIN;
 }
+
+/* By a thread that had come to the end before it was looked for. */
+START_TEST(a_put_finds_what_was_just_reaped)
+{
+	struct tmem_oid oid = tm_oid(1);
+	struct tm_test_store t;
+	uint32_t stored = 0;
+
+	begin(&t, 8 * TM_MIB);
+	tm_test_pool(t.client, TMEM_POOL_PERSISTENT);
+	while (tm_test_put(t.client, 0, 1, stored, TM_PAGE_NOISE, stored) ==
+	       TMEM_PUT_STORED)
+		stored++;
+	ck_assert_int_eq(tmem_flush_object(t.client, 0, &oid), 1);
+	reaped = t.store;
+	for (uint32_t i = 0; i < stored / 2; i++)
+		ck_assert_int_eq(
+			tm_test_put(t.client, 0, 2, i, TM_PAGE_NOISE, i),
+			TMEM_PUT_STORED);
+	ck_assert_ptr_null(reaped);
+	tm_test_end(&t);
+}
+END_TEST
 
 START_TEST(eviction_ends_although_a_guest_refills)
 {
@@ -331,6 +377,7 @@ int main(void)
 	ADD(pages_without_bytes_are_passed_over, 2);
 	ADD(a_frame_given_back_is_not_all_that_is_done, 16);
 	ADD(eviction_ends_although_a_guest_refills, 3);
+	ADD(a_put_finds_what_was_just_reaped, 1);
 	ADD(records_are_found_where_they_were_freed, 1);
 	return tm_test_run(suite);
 }
