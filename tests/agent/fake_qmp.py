@@ -62,6 +62,7 @@ class Monitor:
         self.plugged = 0
         self.actual = self.max
         self.born = time.time()
+        self.driven = None
         self.faults = 1000
         self.commands = 0
         self.is_pressed = False
@@ -81,8 +82,8 @@ class Monitor:
         now = int(time.time())
         if self.mode == "stale":
             now = int(self.born) - 1000
-        if self.mode == "stalls":
-            now = min(now, int(self.born) + 10)
+        if self.mode == "stalls" and self.driven:
+            now = min(now, int(self.driven) + 5)
         if self.is_pressed:
             self.faults += 1000
         available = max(self.actual - self.used, 0)
@@ -126,6 +127,8 @@ class Monitor:
         if name == "balloon":
             print("target", arguments["value"], flush=True)
             self.actual = min(arguments["value"], self.max + self.plugged)
+            if self.actual < self.max and not self.driven:
+                self.driven = time.time()
             if self.mode == "plugs" and self.actual < 600 * MIB and \
                     not self.plugged:
                 self.plugged = self.max

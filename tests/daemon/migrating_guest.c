@@ -114,7 +114,7 @@ static void *run(void *opaque)
 		if (tmem_flush_page(guest.client, guest.pool, &oid, i) < 0)
 			break;
 		guest.is_there[i] = false;
-		usleep(20);
+		usleep(500);
 	}
 	return opaque;
 }

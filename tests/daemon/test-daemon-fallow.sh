@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # --memory auto: the store lives in what the host has to spare. Another process
-# allocates: the arena shrinks within a second, and nothing persistent is lost;
-# it ends: the arena grows again. And a daemon without clients sleeps.
+# allocates: the arena shrinks, and nothing persistent is lost; it ends: the arena
+# grows again. And a daemon without clients sleeps.
+# TMEM_FALLOW_MS: the longest that shrinking may take (it is promised within a
+# second on a machine that is idle).
 . "${abs_top_srcdir:?}/tests/daemon/daemon_common.sh"
 needs_json
+limit_ms=${TMEM_FALLOW_MS:-5000}
+test "${TM_SANITIZERS:-no}" = no || limit_ms=60000
 
 available_kib()
 {
@@ -58,13 +62,23 @@ perl -e '
 	open my $taken, ">", "taken" or die;
 	print $taken "taken\n";
 	close $taken;
-	sleep 60;' $((full * 2 / 3)) 3>&- &
+	sleep 600;' $((full * 2 / 3)) 3>&- &
 taker=$!
 started="$started $taker"
 read -r _ <taken
-sleep 1
-small=$(field used_bytes)
-echo "one second after another process took $((full * 2 / 3)) MiB: $small MiB"
+now_ms()
+{
+	echo $(($(date +%s%N) / 1000000))
+}
+since_ms=$(now_ms)
+while :; do
+	small=$(field used_bytes)
+	took_ms=$(($(now_ms) - since_ms))
+	test "$small" -lt $((full - full / 3)) && break
+	test "$took_ms" -lt "$limit_ms" || break
+	sleep 0.05
+done
+echo "$took_ms ms after another process took $((full * 2 / 3)) MiB: $small MiB"
 test "$small" -lt $((full - full / 3)) || expect_not $((full * 2 / 3)) "the arena did not shrink: $full to $small MiB"
 test "$small" -gt 40 || complain "persistent pages cannot be there any more: $small MiB"
 
@@ -94,11 +108,14 @@ switches()
 	cat "/proc/$daemon"/task/*/status |
 		sed -n 's/^[a-z_]*ctxt_switches:[[:space:]]*//p' | awk "{ n += \$1 } END { print n }"
 }
-sleep 0.5
-before=$(switches)
-sleep 5
-after=$(switches)
-test "$before" -gt 0 || complain "cannot tell whether it sleeps"
-test "$before" = "$after" || complain "idle, and woke up $((after - before)) times in 5 s"
+test "$(switches)" -gt 0 || complain "cannot tell whether it sleeps"
+# The host may press once or twice; who polls wakes in each of these.
+for _ in 1 2 3 4 5 6; do
+	before=$(switches)
+	sleep 5
+	woke=$(($(switches) - before))
+	test "$woke" = 0 && break
+done
+test "$woke" = 0 || complain "idle, and woke up $woke times in 5 s"
 end
 finish
