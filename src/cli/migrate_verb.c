@@ -65,7 +65,7 @@ struct migration {
 	bool is_copied;
 	bool is_ended;		/* the stream is complete in the pipe */
 	bool is_source_over;	/* and its thread with it */
-	bool is_cut;		/* by us: what the source says of it is no news */
+	bool is_decided;	/* whose the client is: its stream has no news */
 };
 
 /* --- the source ---------------------------------------------------------------- */
@@ -106,14 +106,14 @@ static int pass_on(void *opaque, const void *data, size_t size)
 	return 0;
 }
 
-static bool was_cut(struct migration *m)
+static bool is_decided(struct migration *m)
 {
-	bool is_cut;
+	bool is_decided;
 
 	pthread_mutex_lock(&m->lock);
-	is_cut = m->is_cut;
+	is_decided = m->is_decided;
 	pthread_mutex_unlock(&m->lock);
-	return is_cut;
+	return is_decided;
 }
 
 /* Nothing comes behind the end, and the target takes its time. */
@@ -121,7 +121,15 @@ static bool waits_for_target(void *opaque)
 {
 	struct migration *m = opaque;
 
-	return m->watch.in.is_ended && !was_cut(m);
+	return m->watch.in.is_ended && !is_decided(m);
+}
+
+/* Behind its end, what becomes of the connection is no news: whether the client
+ * was handed over is for the hand-over to say. */
+static bool is_news(struct migration *m, int err)
+{
+	return err && err != -ECANCELED && !m->watch.in.is_ended &&
+	       !is_decided(m);
 }
 
 static void *run_source(void *opaque)
@@ -143,7 +151,7 @@ static void *run_source(void *opaque)
 
 	tm_cli_client_path(&m->source, "save?live=1", path);
 	err = tm_http_call(&request, &answer);
-	if (err && err != -ECANCELED && !was_cut(m))
+	if (is_news(m, err))
 		tm_cli_explain_call(request.socket, err);
 	if (!err && answer.status != 200)
 		tm_cli_explain_status(&answer);
@@ -427,10 +435,9 @@ static int with_target(struct migration *m)
 	if (err)
 		return err;
 	err = conduct(m);
-	if (err) {
-		note(m, &m->is_cut);
+	note(m, &m->is_decided);
+	if (err)
 		cut_source(m);
-	}
 	pthread_join(source, NULL);
 	return err;
 }
