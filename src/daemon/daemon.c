@@ -394,6 +394,8 @@ int tm_engine_open(struct tm_daemon *daemon)
 
 void tm_engine_close(struct tm_daemon *daemon)
 {
+	/* What operators have asked for is waited for: it is to end soon. */
+	tm_disks_hold(daemon->disks);
 	tm_control_close(daemon->control);
 	daemon->control = NULL;
 	tm_disks_close(daemon->disks);

@@ -20,6 +20,8 @@
  *
  * A successor is given all of them, as they are: from before it is told how many
  * sockets there are no disk comes or goes, and who asks for that is told so.
+ * Pages go to files a step at a time, so that who takes the disks over, or ends
+ * them, waits for STEP_BYTES at most, and does so while guests are served.
  *
  * Locks: disks.lock guards the list, references and what was dropped.
  */
@@ -43,7 +45,7 @@
 #include "lock.h"
 #include "vhost.h"
 
-#define PRESS_STEP_BYTES (UINT64_C(16) << 20)
+#define STEP_BYTES (UINT64_C(16) << 20)
 
 struct entry {
 	/* set at creation, then constant */
@@ -69,7 +71,7 @@ struct tm_disks {
 	/* guarded by lock */
 	struct tm_lock lock;
 	struct entry *first;
-	unsigned changes; /* disks that are coming or going */
+	unsigned changes; /* disks that come or go, steps of demotion */
 	bool is_held; /* no more of them */
 	bool has_presser;
 	pthread_t presser; /* constant once it is there */
@@ -384,8 +386,7 @@ static void end_disk(struct tm_disks *disks, struct entry *entry)
 	release(disks, entry);
 }
 
-static int begin_change(struct tm_disks *disks,
-			const struct tm_complaint *complaint)
+static bool may_change(struct tm_disks *disks)
 {
 	bool is_held;
 
@@ -393,10 +394,17 @@ static int begin_change(struct tm_disks *disks,
 	is_held = disks->is_held;
 	disks->changes += !is_held;
 	tm_lock_release(&disks->lock);
-	return is_held ? complain(complaint, -EBUSY,
+	return !is_held;
+}
+
+static int begin_change(struct tm_disks *disks,
+			const struct tm_complaint *complaint)
+{
+	return may_change(disks)
+		       ? 0
+		       : complain(complaint, -EBUSY,
 				  "a successor takes the disks over; ask it "
-				  "when it serves")
-		       : 0;
+				  "when it serves");
 }
 
 static void end_change(struct tm_disks *disks)
@@ -414,6 +422,8 @@ void tm_disks_hold(struct tm_disks *disks)
 {
 	bool is_changing;
 
+	if (!disks)
+		return;
 	tm_lock_acquire(&disks->lock);
 	disks->is_held = true;
 	is_changing = disks->changes;
@@ -475,6 +485,48 @@ void tm_disks_end_dropped(struct tm_disks *disks)
 
 /* --- demotion ------------------------------------------------------------ */
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t demote_step(struct entry *entry, uint64_t bytes,
+			   const struct tm_complaint *complaint)
+{
+	const char *name = entry->config.client.name;
+	int64_t demoted = begin_change(entry->disks, complaint);
+
+	if (demoted)
+		return demoted;
+	demoted = tm_disk_demote(entry->disk, bytes);
+	end_change(entry->disks);
+	if (demoted == -EOPNOTSUPP)
+		complain(complaint, 0,
+			 "disk %s has no backing file to write pages to", name);
+	else if (demoted < 0)
+		complain(complaint, 0, "disk %s: %s", name,
+			 strerror((int)-demoted));
+	return demoted;
+}
+
+/* As much as the disk has, at most: its guest may fill it as fast. */
+static int64_t demote(struct entry *entry, uint64_t bytes,
+		      const struct tm_complaint *complaint)
+{
+	uint64_t most = min_u64(bytes, tm_disk_size_bytes(entry->disk));
+	uint64_t step, total = 0;
+	int64_t demoted;
+
+	do {
+		step = min_u64(most - total, STEP_BYTES);
+		demoted = demote_step(entry, step, complaint);
+		if (demoted < 0)
+			return total ? (int64_t)total : demoted;
+		total += (uint64_t)demoted;
+	} while (total < most && (uint64_t)demoted >= step);
+	return (int64_t)total;
+}
+
 int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 			uint64_t bytes, char *error, size_t error_size)
 {
@@ -487,14 +539,8 @@ int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 				"there is no disk \"%.80s\"; `tmem disk list` "
 				"shows those there are",
 				name);
-	demoted = tm_disk_demote(entry->disk, bytes);
+	demoted = demote(entry, bytes, &complaint);
 	release(disks, entry);
-	if (demoted == -EOPNOTSUPP)
-		complain(&complaint, 0,
-			 "disk %s has no backing file to write pages to", name);
-	else if (demoted < 0)
-		complain(&complaint, 0, "disk %s: %s", name,
-			 strerror((int)-demoted));
 	return demoted;
 }
 
@@ -503,6 +549,8 @@ static uint64_t demote_any(struct tm_disks *disks, uint64_t bytes)
 	uint64_t total = 0;
 	struct entry *entry;
 
+	if (!may_change(disks))
+		return 0;
 	for (size_t n = 0; total < bytes && (entry = hold_nth(disks, n)); n++) {
 		int64_t demoted = 0;
 
@@ -511,6 +559,7 @@ static uint64_t demote_any(struct tm_disks *disks, uint64_t bytes)
 		release(disks, entry);
 		total += demoted > 0 ? (uint64_t)demoted : 0;
 	}
+	end_change(disks);
 	return total;
 }
 
@@ -559,8 +608,8 @@ void tm_disks_press(struct tm_disks *disks, uint64_t bytes)
 
 	if (!disks)
 		return;
-	if (bytes > PRESS_STEP_BYTES)
-		bytes = PRESS_STEP_BYTES;
+	if (bytes > STEP_BYTES)
+		bytes = STEP_BYTES;
 	/* While one step is under way there is one more to come at most. */
 	if (atomic_compare_exchange_strong(&disks->press_bytes, &none, bytes))
 		sem_post(&disks->pressed);

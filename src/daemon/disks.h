@@ -40,7 +40,8 @@ int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
 int tm_disks_remove(struct tm_disks *disks, const char *name, char *error,
 		    size_t error_size);
 
-/* Bytes demoted, or as tm_disk_demote(). */
+/* Bytes demoted, fewer than asked for where the disk has no more or is held
+ * meanwhile; or as tm_disk_demote(), -ENOENT, -EBUSY. */
 int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 			uint64_t bytes, char *error, size_t error_size);
 /* The host is short of that much memory: pages of whichever disks have a
@@ -54,8 +55,8 @@ bool tm_disks_report(struct tm_disks *disks, size_t n,
 bool tm_disks_describe(struct tm_disks *disks, size_t n,
 		       struct tm_config_disk *config);
 
-/* From now on adding and removing is -EBUSY; waits for those under way. Until
- * tm_disks_go_on(). */
+/* From now on adding, removing and demoting is -EBUSY; waits for those under way,
+ * and a demotion's step. Until tm_disks_go_on(), or the end. NULL is allowed. */
 void tm_disks_hold(struct tm_disks *disks);
 void tm_disks_go_on(struct tm_disks *disks);
 /* Its door is a successor's from now on; as tm_vhost_give(). The descriptors
