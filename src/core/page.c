@@ -490,15 +490,20 @@ void tm_page_release(struct tm_context *context, uint32_t number,
 		tm_descriptor(context->store, number);
 
 	if (atomic_load_explicit(&descriptor->pins, memory_order_acquire) &&
-	    atomic_fetch_or(&descriptor->pins, TM_PIN_DOOMED))
+	    (atomic_fetch_or(&descriptor->pins, TM_PIN_DOOMED) &
+	     ~TM_PIN_DOOMED))
 		return;
 	release_now(context, number, state);
 }
 
 void tm_page_pin(struct tm_store *store, uint32_t number)
 {
-	atomic_fetch_add_explicit(&tm_descriptor(store, number)->pins, 1,
-				  memory_order_relaxed);
+	struct tm_descriptor *descriptor = tm_descriptor(store, number);
+
+	/* What the index leads to is not on its way out: a bit has flipped. */
+	if (atomic_fetch_add_explicit(&descriptor->pins, 1,
+				      memory_order_relaxed) & TM_PIN_DOOMED)
+		atomic_fetch_and(&descriptor->pins, ~TM_PIN_DOOMED);
 }
 
 void tm_page_unpin(struct tm_context *context, uint32_t number, uint64_t state)
@@ -506,6 +511,8 @@ void tm_page_unpin(struct tm_context *context, uint32_t number, uint64_t state)
 	struct tm_descriptor *descriptor =
 		tm_descriptor(context->store, number);
 
-	if (atomic_fetch_sub(&descriptor->pins, 1) == (TM_PIN_DOOMED | 1))
+	/* It is marked free before it is doomed. */
+	if (atomic_fetch_sub(&descriptor->pins, 1) == (TM_PIN_DOOMED | 1) &&
+	    atomic_load(&descriptor->state) == TM_KIND_FREE)
 		release_now(context, number, state);
 }

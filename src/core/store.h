@@ -450,6 +450,7 @@ uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number);
  * held. @state as tm_page_mark_free() returned it. */
 void tm_page_release(struct tm_context *context, uint32_t number,
 		     uint64_t state);
+/* Of a page that the index leads to: its shard is locked. */
 void tm_page_pin(struct tm_store *store, uint32_t number);
 void tm_page_unpin(struct tm_context *context, uint32_t number, uint64_t state);
 /* Gives the bytes at a place back. */

@@ -125,6 +125,26 @@ static void expect_others(struct rig *rig, uint32_t damaged)
 	}
 }
 
+static void put(struct rig *rig, uint32_t index, uint32_t what)
+{
+	uint8_t page[TMEM_PAGE_SIZE];
+
+	fill(page, what);
+	ck_assert_int_eq(tmem_put(rig->client, rig->pool, &oid, index, page, 0),
+			 TMEM_PUT_STORED);
+}
+
+static int get(struct rig *rig, uint32_t index, uint32_t what)
+{
+	uint8_t page[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
+	int result = tmem_get(rig->client, rig->pool, &oid, index, got, 0);
+
+	fill(page, what);
+	if (result == TMEM_GET_HIT)
+		ck_assert_mem_eq(got, page, TMEM_PAGE_SIZE);
+	return result;
+}
+
 START_TEST(a_flipped_place_costs_its_page)
 {
 	struct rig rig;
@@ -186,6 +206,66 @@ START_TEST(a_flipped_state_costs_its_page)
 }
 END_TEST
 
+/* Readers are counted in the record. That one is there who is not costs room
+ * until the store is reopened; that the page is on its way out, nothing. */
+START_TEST(a_flipped_pin_costs_nothing)
+{
+	struct rig rig;
+
+	rig_open(&rig);
+	for (uint32_t bit = 0; bit < 32; bit++) {
+		find(&rig, bit)->pins ^= UINT32_C(1) << bit;
+		expect_others(&rig, bit);
+	}
+	rig_close(&rig);
+}
+END_TEST
+
+struct tm_context;
+void __real_tm_page_unpin(struct tm_context *context, uint32_t number,
+			  uint64_t state);
+void __wrap_tm_page_unpin(struct tm_context *context, uint32_t number,
+			  uint64_t state);
+
+/* What is doomed while it is read. */
+static struct tm_descriptor *doomed;
+
+void __wrap_tm_page_unpin(struct tm_context *context, uint32_t number,
+			  uint64_t state)
+{
+	if (doomed)
+		doomed->pins ^= TM_PIN_DOOMED;
+	doomed = NULL;
+	__real_tm_page_unpin(context, number, state);
+}
+
+START_TEST(a_flipped_doom_frees_no_page)
+{
+	struct rig rig;
+
+	rig_open(&rig);
+	find(&rig, 0)->pins ^= TM_PIN_DOOMED;
+	ck_assert_int_eq(get(&rig, 0, 0), TMEM_GET_HIT);
+	put(&rig, 1000, 1000);
+	ck_assert_int_eq(get(&rig, 0, 0), TMEM_GET_HIT);
+	ck_assert_int_eq(get(&rig, 1000, 1000), TMEM_GET_HIT);
+	ck_assert_int_eq(tmem_store_check(rig.store), 0);
+	doomed = find(&rig, 1);
+	ck_assert_int_eq(get(&rig, 1, 1), TMEM_GET_HIT);
+	ck_assert_ptr_null(doomed);
+	put(&rig, 1001, 1001);
+	ck_assert_int_eq(get(&rig, 1, 1), TMEM_GET_HIT);
+	ck_assert_int_eq(get(&rig, 1001, 1001), TMEM_GET_HIT);
+	ck_assert_int_eq(tmem_store_check(rig.store), 0);
+	/* Nor does it keep one whose time has come. */
+	find(&rig, 0)->pins ^= TM_PIN_DOOMED;
+	ck_assert_int_eq(tmem_flush_page(rig.client, rig.pool, &oid, 0), 1);
+	ck_assert_int_eq(tmem_store_check(rig.store), 0);
+	expect_others(&rig, 1);
+	rig_close(&rig);
+}
+END_TEST
+
 /* --- whose page it is ------------------------------------------------------- */
 
 enum end {
@@ -209,26 +289,6 @@ struct flip {
 	uint32_t flags;
 	enum end end;
 };
-
-static void put(struct rig *rig, uint32_t index, uint32_t what)
-{
-	uint8_t page[TMEM_PAGE_SIZE];
-
-	fill(page, what);
-	ck_assert_int_eq(tmem_put(rig->client, rig->pool, &oid, index, page, 0),
-			 TMEM_PUT_STORED);
-}
-
-static int get(struct rig *rig, uint32_t index, uint32_t what)
-{
-	uint8_t page[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
-	int result = tmem_get(rig->client, rig->pool, &oid, index, got, 0);
-
-	fill(page, what);
-	if (result == TMEM_GET_HIT)
-		ck_assert_mem_eq(got, page, TMEM_PAGE_SIZE);
-	return result;
-}
 
 static uint64_t pages_of(struct rig *rig)
 {
@@ -415,6 +475,8 @@ int main(void)
 	tcase_add_test(tcase, a_flipped_place_costs_its_page);
 	tcase_add_test(tcase, a_flipped_place_does_not_lead_eviction_astray);
 	tcase_add_test(tcase, a_flipped_state_costs_its_page);
+	tcase_add_test(tcase, a_flipped_pin_costs_nothing);
+	tcase_add_test(tcase, a_flipped_doom_frees_no_page);
 	tcase_add_loop_test(tcase, a_flipped_object_costs_its_page, 0, ENDS);
 	tcase_add_loop_test(tcase, a_flipped_index_costs_its_page, 0, ENDS);
 	tcase_set_timeout(tcase, 60);
