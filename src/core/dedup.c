@@ -8,6 +8,7 @@
  * holder, the first one too, is a LINK to it: one store to its state word.
  *
  *	content.index == live LINKs to it		(recounted at reopening)
+ *	content.object == the complement of that
  *	allocator's owner of the bytes == the content	(so compaction finds it)
  *
  * Pages are compared after compression: equal stored bytes of one codec are
@@ -26,6 +27,11 @@
  * of the contents found through it the link count, pins and place. A content
  * itself says which group's it is: compaction has no more than a number, which
  * may be another descriptor's by then.
+ *
+ * A content's record lies in the arena, where a bit may flip. So which entry it
+ * has stands beside it, as a page's does, and is what its end goes by; and a
+ * count that its complement does not confirm is nobody's last link: the room is
+ * lost until the store is reopened, and nobody's bytes are.
  */
 #include <config.h>
 
@@ -68,6 +74,22 @@ static struct tm_dedup_group *group_of(struct tm_store *store,
 
 	/* Of a page it may be anything. */
 	return &store->dedup_groups[word >> 1 & (TM_DEDUP_GROUPS - 1)];
+}
+
+static uint32_t entry_of(const struct tm_store *store, uint32_t number)
+{
+	return store->flags & TMEM_STORE_DEDUP ?
+		       *tm_candidate_entry(store, number) :
+		       0;
+}
+
+/* The same, whatever the record says: for who keeps the content where it is. */
+static struct tm_dedup_group *home_of(struct tm_store *store, uint32_t number)
+{
+	uint32_t entry = entry_of(store, number);
+
+	return entry ? group_of_hash(store, entry_at(store, entry)->leaf.hash) :
+		       &store->dedup_groups[0];
 }
 
 bool tm_dedup_wants(const struct tm_store *store, const struct tm_pool *pool)
@@ -157,10 +179,8 @@ void tm_dedup_forget(struct tm_context *context, uint32_t number)
 	struct tm_dedup_group *group;
 	uint32_t entry;
 
-	if (!(store->flags & TMEM_STORE_DEDUP))
-		return;
 	/* The shard is locked, so nobody else turns this page into a link. */
-	entry = *tm_candidate_entry(store, number);
+	entry = entry_of(store, number);
 	if (!entry)
 		return;
 	group = group_of_hash(store, entry_at(store, entry)->leaf.hash);
@@ -172,12 +192,12 @@ void tm_dedup_forget(struct tm_context *context, uint32_t number)
 
 /* One writer, and readers who took the descriptor for a page, and find out
  * that it is none. */
-static uint32_t count_link(struct tm_descriptor *content, int links)
+static void count_link(struct tm_descriptor *content, uint32_t links)
 {
-	uint32_t count = content->index + (uint32_t)links;
-
-	__atomic_store_n(&content->index, count, __ATOMIC_RELAXED);
-	return count;
+	__atomic_store_n(&content->index, content->index + links,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&content->object, content->object - links,
+			 __ATOMIC_RELAXED);
 }
 
 /* --- sharing ----------------------------------------------------------------*/
@@ -222,7 +242,7 @@ static void make_content(struct tm_context *context, struct tm_spot *spot,
 	struct tm_descriptor *content = tm_descriptor(store, number);
 	uint64_t state = page->state, place = page->place;
 
-	__atomic_store_n(&content->object, entry, __ATOMIC_RELAXED);
+	__atomic_store_n(&content->object, ~UINT32_C(1), __ATOMIC_RELAXED);
 	__atomic_store_n(&content->index, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&content->check,
 			 content_word(tm_pool_is_ephemeral(spot->pool),
@@ -240,6 +260,7 @@ static void make_content(struct tm_context *context, struct tm_spot *spot,
 	tm_allocator_set_owner(store->allocators[tm_place_allocator(place)],
 			       tm_place_handle(place), number);
 	entry_at(store, entry)->descriptor = number;
+	*tm_candidate_entry(store, number) = entry;
 	*tm_candidate_entry(store, spot->number) = 0;
 	atomic_store_explicit(
 		&page->state,
@@ -250,6 +271,8 @@ static void make_content(struct tm_context *context, struct tm_spot *spot,
 				      (uint64_t)number << 32,
 			      page->object, page->index),
 		memory_order_release);
+	atomic_store_explicit(&page->place, TM_PLACE_NONE,
+			      memory_order_release);
 	atomic_fetch_add(&store->contents, 1);
 	atomic_fetch_add(&store->content_bytes, tm_state_length(state));
 }
@@ -302,17 +325,24 @@ void tm_content_unlink(struct tm_context *context, uint32_t number)
 	uint64_t place = 0;
 	bool is_last;
 
-	/* A link whose record is damaged may lead anywhere. */
 	if (!number || number >= store->descriptor_table.capacity ||
-	    tm_state_kind(content->state) != TM_KIND_CONTENT)
+	    tm_state_kind(content->state) != TM_KIND_CONTENT) {
+		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+			      "a damaged record: shared pages' room is lost");
 		return;
-	group = group_of(store, content);
+	}
+	group = home_of(store, number);
 	tm_lock_acquire(&group->lock);
-	is_last = count_link(content, -1) == 0;
+	count_link(content, UINT32_MAX);
+	is_last = !content->index && content->object == UINT32_MAX;
 	if (is_last) {
+		uint32_t entry = entry_of(store, number);
+
 		place = content->place;
-		if (content->object)
-			leave(context, group, content->object);
+		if (entry) {
+			leave(context, group, entry);
+			*tm_candidate_entry(store, number) = 0;
+		}
 		atomic_fetch_sub(&store->contents, 1);
 		atomic_fetch_sub(&store->content_bytes,
 				 tm_state_length(content->state));
@@ -357,7 +387,8 @@ bool tm_content_move(struct tm_context *context, uint32_t number,
 	tm_lock_acquire(&group->lock);
 	if (tm_state_kind(content->state) == TM_KIND_CONTENT &&
 	    tm_state_length(content->state) == length &&
-	    group_of(store, content) == group && !atomic_load(&content->pins) &&
+	    group_of(store, content) == group &&
+	    home_of(store, number) == group && !atomic_load(&content->pins) &&
 	    content->place == from) {
 		const void *bytes = tm_page_bytes(store, content->state, from);
 

@@ -194,7 +194,8 @@ static_assert(sizeof(struct tm_object_record) == 32, "layout");
  * where content is the descriptor that a LINK points to. A free one is all 0:
  * a bit flipped in a live one never makes it free. @place is, by kind: the
  * handle (56 bits), the allocator's slot in the superblock (3), a seal (5);
- * the repeated word of a same-filled page; nothing for a LINK.
+ * the repeated word of a same-filled page; none for a LINK: were one to be
+ * taken for DATA, it would have nothing to free.
  * @pins is volatile: readers under way, and TM_PIN_DOOMED.
  */
 struct tm_descriptor {
@@ -217,6 +218,8 @@ enum tm_kind {
 
 #define TM_PIN_DOOMED (UINT32_C(1) << 31)
 
+/* No place has this form: it has no handle. */
+#define TM_PLACE_NONE 0
 #define TM_PLACE_HANDLE_MASK ((UINT64_C(1) << TMEM_HANDLE_BITS) - 1)
 
 static inline uint64_t tm_state_make(enum tm_kind kind, unsigned generation,

@@ -283,6 +283,7 @@ static bool share(struct page_op *op, struct draft *draft)
 				     tm_state_codec(draft->state),
 				     tm_state_length(draft->state)) |
 		       (uint64_t)content << 32;
+	draft->place = TM_PLACE_NONE;
 	return true;
 }
 

@@ -427,6 +427,13 @@ void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 
 /* --- letting go ------------------------------------------------------------ */
 
+/* Its record says whose page it is as the index does; see tm_page_restate(). */
+static bool is_sealed(const struct tm_descriptor *descriptor, uint64_t state)
+{
+	return state == tm_state_seal(state, descriptor->object,
+				      descriptor->index);
+}
+
 uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number)
 {
 	struct tm_descriptor *descriptor =
@@ -436,9 +443,18 @@ uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number)
 
 	atomic_store_explicit(&descriptor->state, TM_KIND_FREE,
 			      memory_order_release);
-	if (tm_state_kind(state) == TM_KIND_DATA)
+	/* Who is not a link, or not for certain, may be a candidate. */
+	if (tm_state_kind(state) == TM_KIND_DATA ||
+	    !is_sealed(descriptor, state))
 		tm_dedup_forget(context, number);
 	return state;
+}
+
+/* Better to lose this room than to free somebody else's. */
+static void log_lost_room(struct tm_store *store)
+{
+	tm_memory_log(&store->memory, TMEM_LOG_ERROR,
+		      "a damaged record: its page's room is lost");
 }
 
 void tm_place_free(struct tm_context *context, uint64_t place)
@@ -448,9 +464,7 @@ void tm_place_free(struct tm_context *context, uint64_t place)
 	uint32_t debt, frees;
 
 	if (!allocator) {
-		/* Better to lose this room than to free somebody else's. */
-		tm_memory_log(&store->memory, TMEM_LOG_ERROR,
-			      "a damaged record: its page's room is lost");
+		log_lost_room(store);
 		return;
 	}
 	debt = tm_allocator_free(allocator, tm_place_handle(place));
@@ -473,10 +487,14 @@ static void release_now(struct tm_context *context, uint32_t number,
 	struct tm_descriptor *descriptor =
 		tm_descriptor(context->store, number);
 
+	/* A place has a seal of its own, and a link has none to give back. */
 	if (tm_state_kind(state) == TM_KIND_DATA)
 		tm_place_free(context,
 			      atomic_load_explicit(&descriptor->place,
 						   memory_order_relaxed));
+	else if (tm_state_kind(state) != TM_KIND_SAME &&
+		 !is_sealed(descriptor, state))
+		log_lost_room(context->store);
 	else if (tm_state_kind(state) == TM_KIND_LINK)
 		tm_content_unlink(context, tm_state_content(state));
 	atomic_store_explicit(&descriptor->pins, 0, memory_order_release);

@@ -655,10 +655,12 @@ static void count_links(struct recovery *r)
 		d->check = tm_content_is_ephemeral(d);
 	}
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
-		uint64_t state = tm_descriptor(store, i)->state;
+		struct tm_descriptor *d = tm_descriptor(store, i);
 
-		if (tm_state_kind(state) == TM_KIND_LINK)
-			tm_descriptor(store, tm_state_content(state))->index++;
+		if (tm_state_kind(d->state) != TM_KIND_LINK)
+			continue;
+		d->place = TM_PLACE_NONE;
+		tm_descriptor(store, tm_state_content(d->state))->index++;
 	}
 	for (uint32_t i = 1; i < r->descriptors_high; i++) {
 		struct tm_descriptor *d = tm_descriptor(store, i);
@@ -669,13 +671,11 @@ static void count_links(struct recovery *r)
 			d->state = 0;
 			continue;
 		}
+		d->object = ~d->index;
 		store->contents++;
 		store->content_bytes += tm_state_length(d->state);
 	}
 }
-
-/* No place has this form; see tm_place_is_sound(). */
-#define NO_PLACE 0
 
 /* --- adopt -----------------------------------------------------------------
  */
@@ -749,7 +749,7 @@ static int adopt_pages(struct recovery *r, uint32_t begin, uint32_t end,
 		if (err == -ENOMEM)
 			return err;
 		if (err) {
-			d->place = NO_PLACE;
+			d->place = TM_PLACE_NONE;
 			++*refused;
 		}
 	}
@@ -761,7 +761,7 @@ static void drop_refused(struct recovery *r, uint64_t refused)
 	for (uint32_t i = 1; refused && i < r->descriptors_high; i++) {
 		struct tm_descriptor *d = tm_descriptor(r->store, i);
 
-		if (!has_place(d->state) || d->place != NO_PLACE)
+		if (!has_place(d->state) || d->place != TM_PLACE_NONE)
 			continue;
 		refused--;
 		if (tm_state_kind(d->state) == TM_KIND_CONTENT)
@@ -806,7 +806,8 @@ static void drop_losers(struct recovery *r)
 	for (uint32_t i = 0; i < pipeline->loser_count; i++) {
 		struct tm_descriptor *d =
 			tm_descriptor(r->store, pipeline->losers[i]);
-		bool is_adopted = has_place(d->state) && d->place != NO_PLACE;
+		bool is_adopted = has_place(d->state) &&
+				  d->place != TM_PLACE_NONE;
 
 		if (has_place(d->state) && !is_adopted)
 			pipeline->refused--;

@@ -42,7 +42,7 @@ struct rig {
 	size_t size;
 };
 
-static void rig_open(struct rig *rig)
+static void rig_open_with(struct rig *rig, uint64_t flags)
 {
 	struct tmem_store_config config;
 	struct tmem_client_config client;
@@ -56,7 +56,7 @@ static void rig_open(struct rig *rig)
 	config.memory_bytes = UINT64_C(4) << 20;
 	config.memory_max_bytes = config.memory_bytes;
 	config.arena = rig->path;
-	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS;
+	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS | flags;
 	config.allocator = "zsmalloc";
 	ck_assert_int_eq(tmem_store_open(&config, &rig->store), 0);
 	tmem_client_config_init(&client);
@@ -77,6 +77,11 @@ static void rig_open(struct rig *rig)
 			  fd, 0);
 	ck_assert(rig->arena != MAP_FAILED);
 	close(fd);
+}
+
+static void rig_open(struct rig *rig)
+{
+	rig_open_with(rig, 0);
 }
 
 static void rig_close(struct rig *rig)
@@ -263,6 +268,114 @@ START_TEST(a_flipped_doom_frees_no_page)
 	ck_assert_int_eq(tmem_store_check(rig.store), 0);
 	expect_others(&rig, 1);
 	rig_close(&rig);
+}
+END_TEST
+
+/* --- shared pages ----------------------------------------------------------- */
+
+/* Groups of equal pages, each a link to one content. */
+#define GROUPS 8u
+#define LINKS 3u
+
+static uint32_t link_index(uint32_t group, uint32_t link)
+{
+	return 10000 + group * LINKS + link;
+}
+
+static void put_groups(struct rig *rig, uint32_t first)
+{
+	for (uint32_t group = first; group < first + GROUPS; group++)
+		for (uint32_t link = 0; link < LINKS; link++)
+			put(rig, link_index(group, link), 1000 + group);
+}
+
+static int get_link(struct rig *rig, uint32_t group, uint32_t link)
+{
+	return get(rig, link_index(group, link), 1000 + group);
+}
+
+static void flush_link(struct rig *rig, uint32_t group, uint32_t link)
+{
+	ck_assert_int_eq(tmem_flush_page(rig->client, rig->pool, &oid,
+					 link_index(group, link)),
+			 1);
+}
+
+static struct tm_descriptor *content_of(struct rig *rig, uint32_t group)
+{
+	struct tm_superblock *super = (struct tm_superblock *)rig->arena;
+	struct tm_descriptor *d =
+		(struct tm_descriptor *)(rig->arena +
+					 super->descriptors.offset_bytes);
+	uint64_t state = find(rig, link_index(group, 0))->state;
+
+	ck_assert_int_eq(tm_state_kind(state), TM_KIND_LINK);
+	d += tm_state_content(state);
+	ck_assert_int_eq(tm_state_kind(d->state), TM_KIND_CONTENT);
+	return d;
+}
+
+enum shared_field { LINK_STATE, CONTENT_OBJECT, CONTENT_INDEX, CONTENT_CHECK };
+
+static void flip_shared(struct rig *rig, enum shared_field field, uint32_t bit)
+{
+	struct tm_descriptor *d = content_of(rig, 0);
+
+	switch (field) {
+	case LINK_STATE:
+		find(rig, link_index(0, 0))->state ^= UINT64_C(1) << bit;
+		break;
+	case CONTENT_OBJECT:
+		d->object ^= UINT32_C(1) << bit;
+		break;
+	case CONTENT_INDEX:
+		d->index ^= UINT32_C(1) << bit;
+		break;
+	case CONTENT_CHECK:
+		d->check ^= UINT32_C(1) << bit;
+		break;
+	}
+}
+
+/* Then most links go, others come, and each of the rest has its bytes. */
+static void go_on_sharing(struct rig *rig, enum shared_field field)
+{
+	ck_assert_int_eq(get_link(rig, 0, 0),
+			 field == LINK_STATE ? -EBADMSG : TMEM_GET_HIT);
+	for (uint32_t group = 0; group < GROUPS; group++) {
+		if (group || field != LINK_STATE)
+			flush_link(rig, group, 0);
+		flush_link(rig, group, 1);
+	}
+	put_groups(rig, GROUPS);
+	for (uint32_t group = 0; group < GROUPS; group++) {
+		ck_assert_int_eq(get_link(rig, group, LINKS - 1), TMEM_GET_HIT);
+		flush_link(rig, group, LINKS - 1);
+	}
+	put_groups(rig, 2 * GROUPS);
+	for (uint32_t group = GROUPS; group < 3 * GROUPS; group++)
+		for (uint32_t link = 0; link < LINKS; link++)
+			ck_assert_int_eq(get_link(rig, group, link),
+					 TMEM_GET_HIT);
+	if (field == CONTENT_CHECK)
+		ck_assert_int_eq(tmem_store_check(rig->store), 0);
+}
+
+START_TEST(a_flipped_bit_is_not_shared)
+{
+	enum shared_field field = (enum shared_field)_i;
+
+	for (uint32_t bit = 0; bit < (field == LINK_STATE ? 64 : 32); bit++) {
+		struct rig rig;
+
+		rig_open_with(&rig,
+			      TMEM_STORE_DEDUP | TMEM_STORE_DEDUP_PERSISTENT);
+		put_groups(&rig, 0);
+		flip_shared(&rig, field, bit);
+		go_on_sharing(&rig, field);
+		expect_others(&rig, 0);
+		rig_close(&rig);
+	}
 }
 END_TEST
 
@@ -477,6 +590,8 @@ int main(void)
 	tcase_add_test(tcase, a_flipped_state_costs_its_page);
 	tcase_add_test(tcase, a_flipped_pin_costs_nothing);
 	tcase_add_test(tcase, a_flipped_doom_frees_no_page);
+	tcase_add_loop_test(tcase, a_flipped_bit_is_not_shared, LINK_STATE,
+			    CONTENT_CHECK + 1);
 	tcase_add_loop_test(tcase, a_flipped_object_costs_its_page, 0, ENDS);
 	tcase_add_loop_test(tcase, a_flipped_index_costs_its_page, 0, ENDS);
 	tcase_set_timeout(tcase, 60);
