@@ -133,7 +133,7 @@ static int init_record_tables(struct tm_store *store, uint32_t chunk)
 		(struct tm_table_config){
 			.element_size = sizeof(struct tm_client_record),
 			.link_offset = offsetof(struct tm_client_record,
-						reserved),
+						reservation_bytes),
 			.chunk_bytes = TMEM_PAGE_SIZE,
 			.high = &super->clients_high });
 	if (!err)
@@ -143,7 +143,7 @@ static int init_record_tables(struct tm_store *store, uint32_t chunk)
 				.element_size = sizeof(struct tm_pool_record),
 				.sidecar_size = sizeof(struct tm_pool *),
 				.link_offset = offsetof(struct tm_pool_record,
-							client),
+							uuid),
 				.chunk_bytes = TMEM_PAGE_SIZE,
 				.high = &super->pools_high });
 	if (!err)
@@ -153,7 +153,7 @@ static int init_record_tables(struct tm_store *store, uint32_t chunk)
 				.element_size = sizeof(struct tm_object_record),
 				.sidecar_size = sizeof(struct tm_object),
 				.link_offset = offsetof(struct tm_object_record,
-							pool),
+							oid),
 				.chunk_bytes = chunk,
 				.high = &super->objects_high });
 	if (!err)
@@ -165,7 +165,7 @@ static int init_record_tables(struct tm_store *store, uint32_t chunk)
 							sizeof(uint32_t) :
 							0,
 				.link_offset = offsetof(struct tm_descriptor,
-							index),
+							object),
 				.chunk_bytes = chunk,
 				.high = &super->descriptors_high });
 	return err;
@@ -180,8 +180,6 @@ static int init_index_tables(struct tm_store *store, uint32_t chunk)
 			    &(struct tm_table_config){
 				    .memory = &store->memory,
 				    .element_size = sizeof(struct tm_slice),
-				    .link_offset =
-					    offsetof(struct tm_slice, object),
 				    .capacity = most,
 				    .chunk_bytes = chunk });
 	if (!err)
@@ -198,9 +196,6 @@ static int init_index_tables(struct tm_store *store, uint32_t chunk)
 					    .memory = &store->memory,
 					    .element_size =
 						    sizeof(struct tm_content),
-					    .link_offset = offsetof(
-						    struct tm_content,
-						    descriptor),
 					    .capacity = most,
 					    .chunk_bytes = chunk });
 	store->slice_leaves = (struct tm_leaves){ store->slice_table.base,

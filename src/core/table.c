@@ -2,15 +2,16 @@
 /* Tables of numbered elements at fixed addresses; see table.h. */
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/mman.h>
 
 #include "layout.h"
 #include "table.h"
 
-static uint32_t *link_of(const struct tm_table *table, uint32_t number)
+static uint64_t *link_of(const struct tm_table *table, uint32_t number)
 {
-	return (uint32_t *)((uint8_t *)tm_table_at(table, number) +
+	return (uint64_t *)((uint8_t *)tm_table_at(table, number) +
 			    table->link_offset);
 }
 
@@ -21,6 +22,8 @@ static size_t per_element(const struct tm_table *table)
 
 int tm_table_init(struct tm_table *table, const struct tm_table_config *config)
 {
+	assert(config->element_size % sizeof(uint64_t) == 0 &&
+	       config->link_offset % sizeof(uint64_t) == 0);
 	*table = (struct tm_table){
 		.base = config->base,
 		.element_size = config->element_size,
@@ -115,23 +118,43 @@ static int grow(struct tm_table *table) TM_REQUIRES(table->lock)
 	return 0;
 }
 
+/* The first of the free ones. */
+static uint32_t take_free(struct tm_table *table, bool *is_damaged)
+	TM_REQUIRES(table->lock)
+{
+	uint32_t number = table->free_head;
+	uint64_t link = __atomic_load_n(link_of(table, number),
+					__ATOMIC_RELAXED);
+
+	table->free_head = (uint32_t)link;
+	table->free_count--;
+	if (!tm_high_is_sound(link) || table->free_head >= table->bump) {
+		table->free_head = 0;
+		table->free_count = 0;
+		*is_damaged = true;
+	}
+	return number;
+}
+
 uint32_t tm_table_take(struct tm_table *table, uint32_t *out, uint32_t count)
 {
+	bool is_damaged = false;
 	uint32_t got = 0;
 
 	tm_lock_acquire(&table->lock);
-	while (got < count && table->free_head) {
-		out[got++] = table->free_head;
-		table->free_head = __atomic_load_n(
-			link_of(table, table->free_head), __ATOMIC_RELAXED);
-		table->free_count--;
-	}
+	while (got < count && table->free_head)
+		out[got++] = take_free(table, &is_damaged);
 	while (got < count) {
 		if (table->bump >= table->ready && grow(table))
 			break;
 		out[got++] = table->bump++;
 	}
 	tm_lock_release(&table->lock);
+	if (is_damaged)
+		tm_memory_log(table->memory, TMEM_LOG_ERROR,
+			      "a damaged record: those that were free before "
+			      "it are not used again until the store is "
+			      "reopened");
 	return got;
 }
 
@@ -141,7 +164,8 @@ void tm_table_give(struct tm_table *table, const uint32_t *numbers,
 	tm_lock_acquire(&table->lock);
 	for (uint32_t i = 0; i < count; i++) {
 		/* Somebody with a stale number may be looking. */
-		__atomic_store_n(link_of(table, numbers[i]), table->free_head,
+		__atomic_store_n(link_of(table, numbers[i]),
+				 tm_high_make(table->free_head),
 				 __ATOMIC_RELAXED);
 		table->free_head = numbers[i];
 	}

@@ -9,6 +9,11 @@
  * touched; an element is a number, so a link is 4 bytes; freed elements form a
  * list through themselves. Element 0 is never given out: 0 is "none".
  *
+ * A record of the arena may have a flipped bit, free or not, and a list that is
+ * led astray hands out what is in use. So there a link is a number and its
+ * complement (tm_high_make()); after one that is none the rest of the list is
+ * lost until the arena is reopened, which builds it anew.
+ *
  * Because an element's address never becomes something else (the table is
  * *type-stable*), a stale number may be read without a lock, as long as what
  * was read is verified under one.
@@ -38,7 +43,7 @@ struct tm_table {
 	uint8_t *sidecar;
 	uint32_t element_size;
 	uint32_t sidecar_size;
-	uint32_t link_offset;	/* of the free list's u32 in an element */
+	uint32_t link_offset;	/* of the free list's u64 in an element */
 	uint32_t capacity;
 	uint32_t chunk;		/* elements populated at a time */
 	bool owns_base;

@@ -379,6 +379,108 @@ START_TEST(a_flipped_bit_is_not_shared)
 }
 END_TEST
 
+/* --- records that are free -------------------------------------------------- */
+
+#define FEW 300u
+
+/* Pages that have all their records to themselves. */
+static struct tmem_oid own_oid(uint32_t n)
+{
+	return (struct tmem_oid){ { 1, n, 3 } };
+}
+
+static void put_own(struct rig *rig, uint32_t first)
+{
+	uint8_t page[TMEM_PAGE_SIZE];
+
+	for (uint32_t n = first; n < first + FEW; n++) {
+		struct tmem_oid own = own_oid(n);
+
+		fill(page, n);
+		ck_assert_int_eq(tmem_put(rig->client, rig->pool, &own, 0, page,
+					  0),
+				 TMEM_PUT_STORED);
+	}
+}
+
+static void flush_own(struct rig *rig, uint32_t first)
+{
+	for (uint32_t n = first; n < first + FEW; n++) {
+		struct tmem_oid own = own_oid(n);
+
+		ck_assert_int_eq(tmem_flush_page(rig->client, rig->pool, &own,
+						 0),
+				 1);
+	}
+}
+
+static void expect_own(struct rig *rig, uint32_t first)
+{
+	uint8_t page[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
+
+	for (uint32_t n = first; n < first + FEW; n++) {
+		struct tmem_oid own = own_oid(n);
+
+		fill(page, n);
+		ck_assert_int_eq(tmem_get(rig->client, rig->pool, &own, 0, got,
+					  0),
+				 TMEM_GET_HIT);
+		ck_assert_mem_eq(got, page, TMEM_PAGE_SIZE);
+	}
+}
+
+static void flip_word(uint8_t *record, uint32_t bit)
+{
+	record[bit / 8] ^= (uint8_t)(1u << bit % 8);
+}
+
+/* In each free record of the pages' and objects' tables; but not that it is
+ * free. */
+static void flip_free(struct rig *rig, uint32_t bit)
+{
+	struct tm_superblock *super = (struct tm_superblock *)rig->arena;
+	struct tm_descriptor *d =
+		(struct tm_descriptor *)(rig->arena +
+					 super->descriptors.offset_bytes);
+	struct tm_object_record *o =
+		(struct tm_object_record *)(rig->arena +
+					    super->objects.offset_bytes);
+
+	for (uint32_t i = 1; i < (uint32_t)super->descriptors_high; i++)
+		if (!d[i].state && bit >= 64)
+			flip_word((uint8_t *)&d[i], bit);
+	for (uint32_t i = 1; i < (uint32_t)super->objects_high; i++)
+		if (!o[i].state && bit < 224)
+			flip_word((uint8_t *)&o[i], bit);
+}
+
+START_TEST(a_flipped_free_record_leads_to_no_live_one)
+{
+	/* Eight at a time, each in another store. */
+	for (uint32_t bit = 8 * (uint32_t)_i; bit < 8 * (uint32_t)_i + 8;
+	     bit++) {
+		struct rig rig;
+
+		rig_open(&rig);
+		put_own(&rig, 1000);
+		put_own(&rig, 2000);
+		flush_own(&rig, 1000);
+		flip_free(&rig, bit);
+		put_own(&rig, 3000);
+		expect_own(&rig, 2000);
+		expect_own(&rig, 3000);
+		expect_others(&rig, 0);
+		ck_assert_int_eq(tmem_store_check(rig.store), 0);
+		/* What comes free from now on is used again. */
+		flush_own(&rig, 2000);
+		put_own(&rig, 4000);
+		expect_own(&rig, 3000);
+		expect_own(&rig, 4000);
+		rig_close(&rig);
+	}
+}
+END_TEST
+
 /* --- whose page it is ------------------------------------------------------- */
 
 enum end {
@@ -592,6 +694,8 @@ int main(void)
 	tcase_add_test(tcase, a_flipped_doom_frees_no_page);
 	tcase_add_loop_test(tcase, a_flipped_bit_is_not_shared, LINK_STATE,
 			    CONTENT_CHECK + 1);
+	tcase_add_loop_test(tcase, a_flipped_free_record_leads_to_no_live_one,
+			    0, 256 / 8);
 	tcase_add_loop_test(tcase, a_flipped_object_costs_its_page, 0, ENDS);
 	tcase_add_loop_test(tcase, a_flipped_index_costs_its_page, 0, ENDS);
 	tcase_set_timeout(tcase, 60);
