@@ -32,8 +32,10 @@
 #include "frames.h"
 
 #define PAGE ((uint64_t)TMEM_FRAME_SIZE)
-/* A search looks at this many words of a bitmap at most. */
+/* A search looks at this many words of a bitmap at most, unless the address space
+ * has come to its end. */
 #define SEARCH_WORDS 256
+_Static_assert(TMEM_RUN_FRAMES_MAX <= 64, "a run lies in two words at most");
 /* Frames given back by one round. */
 #define TRIM_BATCH 256
 /* A huge page, where 4 KiB frames are populated. Made only in a store of so
@@ -166,35 +168,32 @@ static uint64_t free_word(const struct tm_arena *arena, uint64_t w, bool idle)
 	TM_REQUIRES(arena->lock)
 {
 	uint64_t populated = arena->populated[w];
+	uint64_t free = ~arena->used[w] & (idle ? populated : ~populated);
 
-	return ~arena->used[w] & (idle ? populated : ~populated);
+	/* Beyond the high mark nothing is known of them. */
+	if (w == arena->high / 64)
+		free &= (UINT64_C(1) << arena->high % 64) - 1;
+	return free;
 }
 
 /*
  * The first run of @count frames that are free in the wanted way, at or after
- * *@cursor and below the high mark, within SEARCH_WORDS words. Leaves the
- * cursor where the next search should begin.
+ * *@cursor and then from the beginning, below the high mark, within @most
+ * words. Leaves the cursor where the next search should begin: a word back,
+ * for a run that begins in one and ends in the next.
  */
 static bool find_run(const struct tm_arena *arena, bool idle, uint64_t count,
-		     uint64_t *cursor, uint64_t *first) TM_REQUIRES(arena->lock)
+		     uint64_t most, uint64_t *cursor, uint64_t *first)
+	TM_REQUIRES(arena->lock)
 {
 	uint64_t words = (arena->high + 63) / 64;
+	uint64_t w = *cursor < words ? *cursor : 0;
 	uint64_t length = 0;
 
-	if (*cursor >= words || words <= SEARCH_WORDS)
-		*cursor = 0;
-	for (uint64_t n = 0; n < SEARCH_WORDS && n < words; n++) {
-		uint64_t w = *cursor + n;
-		uint64_t free;
+	for (uint64_t n = 0; n < most && n <= words && words; n++) {
+		uint64_t free = free_word(arena, w, idle);
 
-		if (w >= words)
-			break;
-		free = free_word(arena, w, idle);
-		if (!free) {
-			length = 0;
-			continue;
-		}
-		for (unsigned bit = 0; bit < 64; bit++) {
+		for (unsigned bit = 0; free && bit < 64; bit++) {
 			if (!(free >> bit & 1)) {
 				length = 0;
 				continue;
@@ -203,11 +202,25 @@ static bool find_run(const struct tm_arena *arena, bool idle, uint64_t count,
 				continue;
 			*first = w * 64 + bit + 1 - count;
 			*cursor = w;
-			return *first + count <= arena->high;
+			return true;
 		}
+		if (!free)
+			length = 0;
+		if (++w == words)
+			w = length = 0;
 	}
-	*cursor = words > SEARCH_WORDS ? *cursor + SEARCH_WORDS : 0;
+	*cursor = w ? w - 1 : 0;
 	return false;
+}
+
+/* Where they are few, the lowest first: what is above can be given back. */
+static bool find_nearby(const struct tm_arena *arena, bool idle, uint64_t count,
+			uint64_t *cursor, uint64_t *first)
+	TM_REQUIRES(arena->lock)
+{
+	if (arena->high <= 64 * SEARCH_WORDS)
+		*cursor = 0;
+	return find_run(arena, idle, count, SEARCH_WORDS, cursor, first);
 }
 
 /* Moves the high mark, paying for the bitmaps' pages behind it. */
@@ -231,15 +244,14 @@ static bool raise_high(struct tm_arena *arena, uint64_t high)
 static bool take_fresh(struct tm_arena *arena, uint64_t count, uint64_t *first)
 	TM_REQUIRES(arena->lock)
 {
-	bool at_end = false;
+	uint64_t end = arena->high;
 
-	if (!find_run(arena, false, count, &arena->fresh_cursor, first)) {
-		*first = arena->high;
-		at_end = true;
-	}
-	if (at_end && !raise_high(arena, *first + count)) {
-		arena->fresh_cursor = 0;
-		if (!find_run(arena, false, count, &arena->fresh_cursor, first))
+	if (!find_nearby(arena, false, count, &arena->fresh_cursor, first)) {
+		*first = end;
+		/* All of it, for there is nothing else. */
+		if (!raise_high(arena, end + count) &&
+		    !find_run(arena, false, count, UINT64_MAX,
+			      &arena->fresh_cursor, first))
 			return false;
 	}
 	tm_bitmap_set_range(arena->used, *first, count);
@@ -268,8 +280,8 @@ static bool take_idle(struct tm_arena *arena, uint64_t count, uint64_t *first)
 
 	tm_lock_acquire(&arena->lock);
 	if (arena->idle_frames >= count)
-		found = find_run(arena, true, count, &arena->idle_cursor,
-				 first);
+		found = find_nearby(arena, true, count, &arena->idle_cursor,
+				    first);
 	if (found) {
 		tm_bitmap_set_range(arena->used, *first, count);
 		arena->idle_frames -= count;

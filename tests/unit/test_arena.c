@@ -744,6 +744,41 @@ START_TEST(absurd_reservation_is_forgotten)
 }
 END_TEST
 
+/* --- frames ------------------------------------------------------------------- */
+
+/* All of the address space has been used once, up to its end, and a long way from
+ * the beginning it still is: what lies behind that is found all the same. */
+START_TEST(frames_are_found_wherever_they_are_free)
+{
+	const uint64_t held = LARGE / TMEM_FRAME_SIZE / 2 * (uint64_t)_i;
+	struct tm_arena_config config = { .no_lock = true };
+	struct tm_memory memory;
+	struct tm_arena arena;
+	uint64_t last = UINT64_MAX;
+	int64_t frame;
+
+	tm_memory_init(&memory, 4 * LARGE);
+	config.memory = &memory;
+	config.memory_bytes = config.memory_max_bytes = 4 * LARGE;
+	ck_assert_int_eq(tm_arena_open(&arena, &config), 0);
+	for (uint64_t f = 0; f < held; f += 64)
+		ck_assert_int_eq(tm_arena_claim_frames(&arena, f, 64), 0);
+	/* The last word is not full. */
+	ck_assert_int_eq(tm_arena_claim_frames(&arena, arena.frame_count - 3,
+					       1),
+			 0);
+	for (int i = 0; i < 2000; i++) {
+		frame = tm_arena_get_frames(&arena, i % 2 ? 1 : 16, 0);
+		ck_assert_int_ge(frame, (int64_t)held);
+		ck_assert_int_ne(frame, (int64_t)last);
+		ck_assert_int_le(frame + (i % 2 ? 1 : 16),
+				 (int64_t)arena.frame_count);
+		last = (uint64_t)frame;
+	}
+	tm_arena_close(&arena);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("arena");
@@ -775,6 +810,8 @@ int main(void)
 		       what_was_idle_of_a_huge_page_ends_with_its_process);
 	tcase_add_test(tcase, frames_of_a_dead_process_are_given_back);
 	tcase_add_test(tcase, absurd_reservation_is_forgotten);
+	tcase_add_loop_test(tcase, frames_are_found_wherever_they_are_free, 0,
+			    6);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
