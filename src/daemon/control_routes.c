@@ -178,9 +178,18 @@ static void handle_thaw(struct tm_request *request)
 static int destroy(struct tm_request *request, struct tm_member *member,
 		   const void *how, char *why)
 {
+	struct tm_registry *registry = request->control->host.registry;
+	int err;
+
 	(void)how;
-	(void)why;
-	return tm_registry_destroy(request->control->host.registry, member);
+	tm_registry_lock_settings(registry);
+	err = tm_registry_is_held(registry)
+		      ? -EBUSY
+		      : tm_registry_destroy(registry, member);
+	tm_registry_unlock_settings(registry);
+	if (err == -EBUSY)
+		snprintf(why, WHY_SIZE, TM_REGISTRY_HELD);
+	return err;
 }
 
 static void handle_destroy(struct tm_request *request)

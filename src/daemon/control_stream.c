@@ -19,7 +19,8 @@
  * every POLL_MS, and sends some bytes without meaning every IDLE_MS; no other
  * request waits for that.
  *
- * Locks: control.saves_lock guards the list of live saves and their states. The
+ * Locks: control.saves_lock guards the list of live saves and their states; a
+ * hand-over, which ends the client, locks the registry's settings before it. The
  * save itself belongs to the connection's thread until is_waiting says that it
  * has come to its end.
  */
@@ -312,17 +313,22 @@ void tm_stream_finish(struct tm_request *request)
 /* Marks it, and answers with the member to be destroyed, held; or NULL. */
 static struct tm_member *hand_over_locked(struct tm_request *request)
 {
+	struct tm_registry *registry = request->control->host.registry;
 	struct tm_live_save *live = find_save(request);
 	int err = -EINVAL;
 
 	if (!live)
 		return NULL;
+	if (tm_registry_is_held(registry)) {
+		tm_answer_error(request, 409, "client \"%s\": %s",
+				live->member->name, TM_REGISTRY_HELD);
+		return NULL;
+	}
 	if (live->is_waiting && !live->is_cancelled && !live->is_over)
 		err = tmem_save_hand_over(live->save);
 	if (!err) {
 		live->is_over = true;
-		return tm_registry_find(request->control->host.registry,
-					request->argument);
+		return tm_registry_find(registry, request->argument);
 	}
 	if (err == -EBUSY)
 		tm_answer_error(request, 409,
@@ -347,12 +353,15 @@ void tm_stream_hand_over(struct tm_request *request)
 		return;
 	for (int i = 0; i < END_MS && is_ending(request); i++)
 		poll(NULL, 0, 1);
+	tm_registry_lock_settings(registry);
 	tm_lock_acquire(&request->control->saves_lock);
 	member = hand_over_locked(request);
 	tm_lock_release(&request->control->saves_lock);
+	if (member)
+		tm_registry_destroy(registry, member);
+	tm_registry_unlock_settings(registry);
 	if (!member)
 		return;
-	tm_registry_destroy(registry, member);
 	tm_registry_release(registry, member);
 	answer_one(request);
 }

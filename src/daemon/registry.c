@@ -38,8 +38,10 @@ struct tm_registry {
 	struct tm_member **members;
 	size_t count;
 	size_t room;
-	/* held around changes of settings; guards none of these fields */
+	/* held around changes of settings, and around operators' ends of clients;
+	 * guards is_held */
 	struct tm_lock settings_lock;
+	bool is_held;
 };
 
 __attribute__((format(printf, 3, 4))) static void
@@ -700,6 +702,28 @@ static void end_client(struct tm_registry *registry, struct tm_member *member)
 	say(registry, TMEM_LOG_INFO, "client %s: destroyed", member->name);
 	if (registry->host.drop)
 		registry->host.drop(registry->host.opaque, member);
+}
+
+static void set_held(struct tm_registry *registry, bool is_held)
+{
+	tm_registry_lock_settings(registry);
+	registry->is_held = is_held;
+	tm_registry_unlock_settings(registry);
+}
+
+void tm_registry_hold(struct tm_registry *registry)
+{
+	set_held(registry, true);
+}
+
+void tm_registry_go_on(struct tm_registry *registry)
+{
+	set_held(registry, false);
+}
+
+bool tm_registry_is_held(const struct tm_registry *registry)
+{
+	return registry->is_held;
 }
 
 int tm_registry_destroy(struct tm_registry *registry, struct tm_member *member)

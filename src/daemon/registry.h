@@ -18,6 +18,10 @@
  * clients or of the store, reads what there is and writes it back with the
  * change, so it holds settings_lock meanwhile, and no change undoes another.
  *
+ * A successor is given who is there: from before it is told of anybody, until it
+ * serves or has failed, no operator ends a client. An operator's end of one is a
+ * change like that of settings, so it is waited for.
+ *
  * Locks: registry.lock guards lists, attachment and references; it is never
  * held while the store, a peer or a file is waited for, but for attaching to
  * the store and for its limits. registry.settings_lock comes before it.
@@ -141,6 +145,17 @@ void tm_registry_release(struct tm_registry *registry,
 void tm_registry_state(struct tm_registry *registry,
 		       const struct tm_member *member,
 		       struct tm_member_state *state);
+
+/* From now on no operator ends a client: nobody is at it when this returns. Until
+ * tm_registry_go_on(). */
+void tm_registry_hold(struct tm_registry *registry);
+void tm_registry_go_on(struct tm_registry *registry);
+/* Who ends one for an operator locks the settings, asks this first, and keeps
+ * them locked until it is done. */
+bool tm_registry_is_held(const struct tm_registry *registry);
+/* What such an operator is told. */
+#define TM_REGISTRY_HELD                                         \
+	"a successor takes the clients over; ask it when it serves"
 
 /* Ends the client, attached or not: its pages go at once, its peer's calls
  * answer -ENODEV from now on. The caller holds @member and still releases it. */

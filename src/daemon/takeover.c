@@ -480,6 +480,25 @@ static int hand_over(struct tm_daemon *daemon, int connection)
 	return err ? err : end.status;
 }
 
+/*
+ * What there is stays, and nobody takes long over it: the successor is told how
+ * many sockets there are, and makes what it is told of. A disk whose client an
+ * operator has just destroyed is not there any more: the successor would make
+ * another client and an empty disk, and its guest would read zeros.
+ */
+static void hold(struct tm_daemon *daemon)
+{
+	tm_registry_hold(daemon->registry);
+	tm_disks_hold(daemon->disks);
+	tm_disks_end_dropped(daemon->disks);
+}
+
+static void go_on(struct tm_daemon *daemon)
+{
+	tm_disks_go_on(daemon->disks);
+	tm_registry_go_on(daemon->registry);
+}
+
 static int accept_trusted(const struct tm_daemon *daemon)
 {
 	struct ucred cred = { .uid = (uid_t)-1 };
@@ -504,7 +523,7 @@ bool tm_takeover_give(struct tm_daemon *daemon)
 
 	if (connection < 0)
 		return false;
-	tm_disks_hold(daemon->disks);
+	hold(daemon);
 	err = agree(daemon, connection);
 	if (!err)
 		err = hand_over(daemon, connection);
@@ -516,7 +535,7 @@ bool tm_takeover_give(struct tm_daemon *daemon)
 	}
 	if (daemon->store) {
 		tm_takeover_forget(daemon);
-		tm_disks_go_on(daemon->disks);
+		go_on(daemon);
 		return false;
 	}
 	tm_daemon_log(daemon->log, TMEM_LOG_ERROR,

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define MIB (UINT64_C(1) << 20)
 #define ROUNDS 3000
@@ -99,21 +101,41 @@ static void reload(const struct tm_daemon_config *config)
 	tm_registry_unlock_settings(registry);
 }
 
-/* The answer to a request, which succeeds. */
-static json_t *ask(const char *method, const char *path, const char *body)
+static struct tm_request *send_request(const char *method, const char *path,
+				       const char *body)
 {
 	struct tm_request *request =
 		tm_request_begin(&control, tm_control_routes, method, path);
-	json_t *json;
 
 	ck_assert_ptr_nonnull(request);
 	tm_request_data(request, body, strlen(body));
 	tm_request_end(request);
+	return request;
+}
+
+/* The answer to a request, which succeeds. */
+static json_t *ask(const char *method, const char *path, const char *body)
+{
+	struct tm_request *request = send_request(method, path, body);
+	json_t *json;
+
 	ck_assert_msg(request->status == 200, "%s %s: %s", method, path,
 		      request->text);
 	json = json_loadb(request->text, request->text_size, 0, NULL);
 	tm_request_free(request);
 	return json;
+}
+
+/* One that is not carried out, since a successor takes over. */
+static void ask_in_vain(const char *path)
+{
+	struct tm_request *request = send_request("POST", path, "");
+
+	ck_assert_uint_eq(request->status, 409);
+	ck_assert_msg(memmem(request->text, request->text_size, "a successor",
+			     strlen("a successor")),
+		      "%.*s", (int)request->text_size, request->text);
+	tm_request_free(request);
 }
 
 /* --- settings ------------------------------------------------------------- */
@@ -360,6 +382,74 @@ START_TEST(a_peer_is_shown_whole_or_not_at_all)
 }
 END_TEST
 
+/* --- ends ----------------------------------------------------------------- */
+
+START_TEST(while_a_successor_takes_over_no_operator_ends_a_client)
+{
+	struct tm_member *web;
+
+	open_registry(config_of("[daemon]\n"));
+	web = attach("web");
+	attach("disk");
+	tm_registry_hold(registry);
+	ask_in_vain("/clients/web/destroy");
+	ask_in_vain("/clients/all/destroy");
+	json_decref(ask("GET", "/clients/web", ""));
+	tm_registry_go_on(registry);
+	json_decref(ask("POST", "/clients/web/destroy", ""));
+	tm_registry_detach(registry, web);
+}
+END_TEST
+
+static ssize_t last;
+
+/* A migration's stream, up to the hand-over. */
+static void *read_stream(void *opaque)
+{
+	struct tm_request *request = opaque;
+	char buffer[4096];
+
+	do {
+		last = request->stream->read(request->stream_opaque, buffer,
+					     sizeof(buffer));
+	} while (last > 0);
+	return NULL;
+}
+
+START_TEST(while_a_successor_takes_over_no_client_is_handed_over)
+{
+	struct tm_request *stream;
+	struct tm_member *web;
+	pthread_t reader;
+	int ends[2];
+	json_t *json;
+
+	open_registry(config_of("[daemon]\n"));
+	web = attach("web");
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	stream = tm_request_begin(&control, tm_control_routes, "GET",
+				  "/clients/web/save?live=1");
+	stream->peer_fd = ends[0];
+	tm_request_end(stream);
+	ck_assert_ptr_nonnull(stream->stream);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_stream, stream), 0);
+	json_decref(ask("POST", "/clients/web/migration/finish", ""));
+	tm_registry_hold(registry);
+	ask_in_vain("/clients/web/migration/hand-over");
+	json = ask("GET", "/clients/web", "");
+	ck_assert(json_is_true(json_object_get(json, "migrating")));
+	json_decref(json);
+	tm_registry_go_on(registry);
+	json_decref(ask("POST", "/clients/web/migration/hand-over", ""));
+	pthread_join(reader, NULL);
+	ck_assert_int_eq(last, 0);
+	tm_request_free(stream);
+	tm_registry_detach(registry, web);
+	close(ends[0]);
+	close(ends[1]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("registry");
@@ -374,6 +464,10 @@ int main(void)
 	tcase_add_test(tc, a_reload_leaves_a_disk_what_it_was_described_with);
 	tcase_add_test(tc, who_is_restored_during_a_reload_has_what_it_says);
 	tcase_add_test(tc, a_peer_is_shown_whole_or_not_at_all);
+	tcase_add_test(tc,
+		       while_a_successor_takes_over_no_operator_ends_a_client);
+	tcase_add_test(tc,
+		       while_a_successor_takes_over_no_client_is_handed_over);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
 }

@@ -103,7 +103,30 @@ for _ in $(seq 600); do
 	tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>err && break
 	sleep 0.05
 done
-tmem disk remove vm3 || complain "no disk may go any more"
+# Nor does its client end: the successor would make another, without a page.
+tmem_ends()
+{
+	local i
+	tmem destroy vm3 2>err || return
+	for i in $(seq 200); do
+		test -z "$(field vm3 name)" && break
+		sleep 0.05
+	done
+	tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" ||
+		complain "vm3 cannot come again"
+}
+for _ in $(seq 50); do
+	hello
+	tmem_ends || break
+	wait $!
+done
+grep -q 'a successor takes the clients over' err || complain "a client may end: $(cat err)"
+wait $!
+for _ in $(seq 600); do
+	tmem disk remove vm3 2>err && break
+	sleep 0.05
+done
+test -z "$(field vm3 name)" || complain "no disk may go any more: $(cat err)"
 
 # Demotion, by hand.
 tmem disk demote vm2 512K >out || complain "disk demote: status $?"
@@ -147,6 +170,66 @@ for _ in $(seq 100); do
 	sleep 0.05
 done
 test -z "$(field vm1 name)" || complain "a destroyed client leaves its disk"
+end
+
+# A client is destroyed, and before the daemon has come to end its disk, there is
+# a successor: it is not told of that disk.
+: >busy.conf
+start --config busy.conf --memory 64M
+tmem disk add "name=vm4,socket=$scratch/vm4,kind=swap,size=1M" || complain "disk add: status $?"
+tmem disk add "name=vm5,socket=$scratch/vm5,kind=swap,size=1M" || complain "disk add: status $?"
+# keep_busy: who reads the configuration next waits until descriptor 8 is another.
+keep_busy()
+{
+	mkfifo pipe
+	mv pipe busy.conf
+	exec 8<>busy.conf
+}
+is_busy()
+{
+	for _ in $(seq 600); do
+		readlink "/proc/$daemon/fd"/* | grep -q 'busy.conf$' && return
+		sleep 0.05
+	done
+	complain "the daemon does not reload: $(cat "$log")"
+	finish
+}
+keep_busy
+kill -HUP "$daemon"
+is_busy
+kill -HUP "$daemon"
+rm -f spoken
+perl -MSocket -e '
+	socket my $s, AF_UNIX, SOCK_SEQPACKET, 0 or die;
+	connect $s, pack_sockaddr_un("$ARGV[0].takeover") or die;
+	send $s, pack("a8 L L L L Q a1024", "tmemover", 2, 1, 1, 1, ~0, "anonymous"), 0;
+	open(my $f, ">", "spoken"); close($f);
+	my $message;
+	while (defined(recv $s, $message, 8192, 0) && length $message) {
+		print "$1\n" while $message =~ /(name=\w+)/g;
+		last if unpack("x12 L", $message) == 5;
+	}' "$TMEM_CONTROL" >given 8>&- &
+successor=$!
+until test -e spoken; do
+	kill -0 "$successor" || break
+done
+# It ends this reload, and begins the next one when it knows of the successor.
+until grep -q reloaded "$log"; do
+	keep_busy
+	is_busy
+done
+tmem destroy vm4 || complain "destroy: status $?"
+rm busy.conf
+: >busy.conf
+exec 8>&-
+wait "$successor"
+test "$(cat given)" = name=vm5 || complain "a successor is told of $(cat given)"
+for _ in $(seq 600); do
+	grep -q 'going on without it' "$log" && test -n "$(field vm5 name)" && break
+	sleep 0.05
+done
+logged 'going on without it'
+test "$(field vm4 name),$(field vm5 name)" = ,vm5 || complain "not vm5 alone is served"
 end
 
 # What cannot be is said before anything is served.
