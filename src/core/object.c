@@ -37,8 +37,7 @@ uint32_t tm_object_find(struct tm_context *context, struct tm_shard *home,
 	uint32_t number = tm_trie_find(&context->nodes, home->objects, hash,
 				       &store->object_leaves);
 
-	while (number && memcmp(tm_object_record(store, number)->oid, oid,
-				sizeof(*oid)))
+	while (number && !tm_object_is(store, number, oid))
 		number = tm_object(store, number)->leaf.next;
 	return number;
 }
@@ -73,7 +72,13 @@ void tm_object_enter(struct tm_context *context, struct tm_pool *pool,
 	struct tm_store *store = context->store;
 	struct tm_object *object = tm_object(store, number);
 
-	*object = (struct tm_object){ .leaf = { .hash = hash } };
+	object->leaf = (struct tm_leaf){ .hash = hash };
+	object->slices = 0;
+	object->billed_bytes = 0;
+	object->is_dead = 0;
+	/* Somebody with a stale number may be looking. */
+	atomic_store_explicit(&object->pool, (uint16_t)pool->slot,
+			      memory_order_relaxed);
 	tm_trie_insert(&context->nodes, &home->objects, &store->object_leaves,
 		       number);
 	count_object(home, 1);

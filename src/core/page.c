@@ -85,11 +85,31 @@ uint32_t tm_object_word(const struct tm_store *store,
 			   state);
 }
 
-static bool oid_matches(const struct tm_store *store, uint32_t object,
-			const struct tmem_oid *oid)
+bool tm_object_is(const struct tm_store *store, uint32_t number,
+		  const struct tmem_oid *oid)
 {
-	return !memcmp(tm_object_record(store, object)->oid, oid,
-		       sizeof(*oid));
+	struct tm_object_record *record = tm_object_record(store, number);
+	struct tm_object_record written;
+	uint32_t word;
+
+	if (!memcmp(record->oid, oid, sizeof(*oid)))
+		return true;
+	/* Another one of the same hash; or what its word says it is not. Who is
+	 * told that it is not there puts it again, or believes that it is gone,
+	 * until a reopening mends the record. */
+	written = (struct tm_object_record){
+		.oid = { oid->word[0], oid->word[1], oid->word[2] },
+		.pool = tm_object(store, number)->pool,
+	};
+	word = atomic_load_explicit(&record->state, memory_order_relaxed);
+	if (word == tm_object_word(store, record, number, TM_RECORD_LIVE) ||
+	    word != tm_object_word(store, &written, number, TM_RECORD_LIVE))
+		return false;
+	for (unsigned i = 0; i < 3; i++)
+		__atomic_store_n(&record->oid[i], written.oid[i],
+				 __ATOMIC_RELAXED);
+	__atomic_store_n(&record->pool, written.pool, __ATOMIC_RELAXED);
+	return true;
 }
 
 struct tm_slice *tm_slice_find(struct tm_context *context,
@@ -106,7 +126,7 @@ struct tm_slice *tm_slice_find(struct tm_context *context,
 		/* A dead object's slices wait for the reaper. */
 		if (slice->high == high &&
 		    !tm_object(store, slice->object)->is_dead &&
-		    oid_matches(store, slice->object, oid))
+		    tm_object_is(store, slice->object, oid))
 			return slice;
 		number = slice->leaf.next;
 	}
@@ -149,11 +169,22 @@ static bool sight(const struct tm_store *store,
 	if (!is_object_number(store, seen->object))
 		return false;
 	record = tm_object_record(store, seen->object);
-	seen->pool = __atomic_load_n(&record->pool, __ATOMIC_RELAXED);
+	seen->pool = atomic_load_explicit(&tm_object(store, seen->object)->pool,
+					  memory_order_relaxed);
 	for (unsigned i = 0; i < 3; i++)
 		seen->oid.word[i] =
 			__atomic_load_n(&record->oid[i], __ATOMIC_RELAXED);
-	return seen->pool <= TM_POOLS_TOTAL_MAX;
+	return true;
+}
+
+/* Does the index have its object under that oid? Its shard is locked; if not,
+ * it may be another one, and what is read here may be changing. */
+static bool is_found_by(const struct tm_store *store,
+			const struct sighting *seen)
+{
+	const struct tm_object *object = tm_object(store, seen->object);
+
+	return object->leaf.hash == tm_object_hash(store, &seen->oid);
 }
 
 bool tm_spot_lock(struct tm_context *context, uint32_t number,
@@ -185,7 +216,8 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
 	    !memcmp(&again.oid, &seen.oid, sizeof(seen.oid))) {
 		spot->is_sealed = again.state == tm_state_seal(again.state,
 							       again.object,
-							       again.index);
+							       again.index) &&
+				  is_found_by(store, &again);
 		return true;
 	}
 	tm_lock_release(&spot->shard->lock);

@@ -106,7 +106,7 @@ static bool reap_object(struct tm_context *context, uint32_t number,
 	struct tm_store *store = context->store;
 	struct tm_object *object = tm_object(store, number);
 	struct tm_object_record *record = tm_object_record(store, number);
-	struct tm_pool *pool = tm_pool_at(store, record->pool);
+	struct tm_pool *pool = tm_pool_at(store, object->pool);
 	struct tm_shard *home = tm_shard_of(pool, object->leaf.hash);
 
 	while (*freed < max) {

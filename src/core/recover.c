@@ -488,6 +488,7 @@ static int link_objects(struct recovery *r)
 		struct tm_pool *pool;
 		struct tm_shard *home;
 		uint64_t hash;
+		uint32_t twin;
 
 		if (!object_survives(r, i))
 			continue;
@@ -500,9 +501,13 @@ static int link_objects(struct recovery *r)
 		hash = tm_object_hash(store, &oid);
 		home = tm_shard_of(pool, hash);
 		tm_lock_acquire(&home->table_lock);
-		if (tm_object_find(r->context, home, hash, &oid)) {
+		twin = tm_object_find(r->context, home, hash, &oid);
+		if (twin) {
+			/* Which one is the newer nobody can tell, and what was
+			 * replaced must not come back. */
+			tm_object_kill(r->context, pool, home, twin);
 			record->state = tm_record_word_dead(record->state);
-			r->damaged++;
+			r->damaged += 2;
 		} else {
 			tm_object_enter(r->context, pool, home, i, hash);
 		}

@@ -60,10 +60,13 @@ struct tm_object {
 	struct tm_leaf leaf;
 	uint32_t slices;	/* guarded by its home shard's table_lock */
 	_Atomic int64_t billed_bytes;
-	_Atomic uint32_t is_dead;
+	_Atomic uint16_t is_dead;
+	_Atomic uint16_t pool;	/* its slot, whatever the record says */
 	uint32_t reap_next;	/* guarded by store.dead_lock */
 };
-static_assert(sizeof(struct tm_object) == 32, "half a cache line");
+static_assert(sizeof(struct tm_object) == 32 &&
+		      TM_POOLS_TOTAL_MAX <= UINT16_MAX,
+	      "half a cache line");
 
 struct tm_lru_link {
 	uint32_t prev;
@@ -380,6 +383,11 @@ static inline struct tm_shard *tm_shard_of(struct tm_pool *pool, uint64_t hash)
 	return &pool->shards[hash >> 60];
 }
 
+/* Is object @number, live and of that hash, @oid's? A flipped bit in its record
+ * is turned back first. The lock by which it was found is held. */
+bool tm_object_is(const struct tm_store *store, uint32_t number,
+		  const struct tmem_oid *oid);
+
 /* The live slice of (oid, high), or NULL. */
 struct tm_slice *tm_slice_find(struct tm_context *context,
 			       struct tm_shard *shard, uint64_t hash,
@@ -395,7 +403,8 @@ struct tm_spot {
 	struct tmem_oid oid;
 	uint64_t hash;
 	uint32_t index;
-	/* False: its record is damaged, and may be another shard's. */
+	/* False: its record, or its object's, is damaged, and it may be another
+	 * shard's. */
 	bool is_sealed;
 };
 

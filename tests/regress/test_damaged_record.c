@@ -19,6 +19,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <tmem/tmem.h>
 
 #include "layout.h"
@@ -35,6 +38,7 @@ static void fill(uint8_t *page, uint32_t n)
 
 struct rig {
 	char path[64];
+	struct tmem_store_config config;
 	struct tmem_store *store;
 	struct tmem_client *client;
 	int pool;
@@ -58,6 +62,7 @@ static void rig_open_with(struct rig *rig, uint64_t flags)
 	config.arena = rig->path;
 	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS | flags;
 	config.allocator = "zsmalloc";
+	rig->config = config;
 	ck_assert_int_eq(tmem_store_open(&config, &rig->store), 0);
 	tmem_client_config_init(&client);
 	client.name = "a";
@@ -100,7 +105,7 @@ static struct tm_descriptor *find(struct rig *rig, uint32_t index)
 		(struct tm_descriptor *)(rig->arena +
 					 super->descriptors.offset_bytes);
 
-	for (uint32_t i = 1; i < PAGES * 4; i++)
+	for (uint32_t i = 1; i < (uint32_t)super->descriptors_high; i++)
 		if (d[i].state && d[i].index == index)
 			return &d[i];
 	ck_abort_msg("page %u has no record", index);
@@ -389,18 +394,20 @@ static struct tmem_oid own_oid(uint32_t n)
 	return (struct tmem_oid){ { 1, n, 3 } };
 }
 
-static void put_own(struct rig *rig, uint32_t first)
+static void put_own_page(struct rig *rig, uint32_t n)
 {
+	struct tmem_oid own = own_oid(n);
 	uint8_t page[TMEM_PAGE_SIZE];
 
-	for (uint32_t n = first; n < first + FEW; n++) {
-		struct tmem_oid own = own_oid(n);
+	fill(page, n);
+	ck_assert_int_eq(tmem_put(rig->client, rig->pool, &own, 0, page, 0),
+			 TMEM_PUT_STORED);
+}
 
-		fill(page, n);
-		ck_assert_int_eq(tmem_put(rig->client, rig->pool, &own, 0, page,
-					  0),
-				 TMEM_PUT_STORED);
-	}
+static void put_own(struct rig *rig, uint32_t first)
+{
+	for (uint32_t n = first; n < first + FEW; n++)
+		put_own_page(rig, n);
 }
 
 static void flush_own(struct rig *rig, uint32_t first)
@@ -678,6 +685,270 @@ START_TEST(a_flipped_index_costs_its_page)
 }
 END_TEST
 
+/* --- an object's record ------------------------------------------------------ */
+
+struct tm_store;
+uint64_t __real_tm_object_hash(const struct tm_store *store,
+			       const struct tmem_oid *oid);
+uint64_t __wrap_tm_object_hash(const struct tm_store *store,
+			       const struct tmem_oid *oid);
+uint64_t __real_tm_slice_hash(const struct tm_store *store,
+			      const struct tmem_oid *oid, uint32_t high);
+uint64_t __wrap_tm_slice_hash(const struct tm_store *store,
+			      const struct tmem_oid *oid, uint32_t high);
+
+/* All oids have one hash. */
+static bool collides;
+
+uint64_t __wrap_tm_object_hash(const struct tm_store *store,
+			       const struct tmem_oid *name)
+{
+	return __real_tm_object_hash(store, collides ? &oid : name);
+}
+
+uint64_t __wrap_tm_slice_hash(const struct tm_store *store,
+			      const struct tmem_oid *name, uint32_t high)
+{
+	return __real_tm_slice_hash(store, collides ? &oid : name, high);
+}
+
+/* Bits of an oid; then come those of the pool. */
+#define OID_BITS 192u
+#define OBJECT_BITS 224u
+
+static struct tm_object_record *find_object(struct rig *rig, uint64_t second)
+{
+	struct tm_superblock *super = (struct tm_superblock *)rig->arena;
+	struct tm_object_record *o =
+		(struct tm_object_record *)(rig->arena +
+					    super->objects.offset_bytes);
+
+	for (uint32_t i = 1; i < (uint32_t)super->objects_high; i++)
+		if (o[i].state && o[i].oid[0] == 1 && o[i].oid[1] == second &&
+		    o[i].oid[2] == 3)
+			return &o[i];
+	ck_abort_msg("there is no such object");
+	return NULL;
+}
+
+static void flip_record(struct rig *rig, uint64_t second, uint32_t bit)
+{
+	flip_word((uint8_t *)find_object(rig, second), bit);
+}
+
+static void reopen(struct rig *rig)
+{
+	struct tmem_client_config client;
+
+	tmem_client_detach(rig->client);
+	tmem_store_close(rig->store);
+	ck_assert_int_eq(tmem_store_open(&rig->config, &rig->store), 0);
+	tmem_client_config_init(&client);
+	client.name = "a";
+	ck_assert_int_ge(tmem_client_attach(rig->store, &client, &rig->client),
+			 0);
+}
+
+START_TEST(a_flipped_object_record_costs_nothing)
+{
+	struct rig rig;
+
+	rig_open(&rig);
+	for (uint32_t bit = 0; bit < OBJECT_BITS; bit++) {
+		flip_record(&rig, oid.word[1], bit);
+		ck_assert_int_eq(get(&rig, bit % PAGES, bit % PAGES),
+				 TMEM_GET_HIT);
+		expect_others(&rig, 0);
+		if (bit < OID_BITS)
+			ck_assert_int_eq(tmem_store_check(rig.store), 0);
+		else
+			flip_record(&rig, oid.word[1], bit);
+	}
+	rig_close(&rig);
+}
+END_TEST
+
+/* What a guest was told stays true when the store is opened anew. */
+START_TEST(a_flipped_object_record_brings_nothing_back)
+{
+	struct rig rig;
+
+	rig_open(&rig);
+	for (uint32_t bit = 0; bit < OBJECT_BITS; bit += 5) {
+		for (uint32_t i = 0; i < 8; i++)
+			put(&rig, i, i);
+		flip_record(&rig, oid.word[1], bit);
+		ck_assert_int_eq(tmem_flush_page(rig.client, rig.pool, &oid, 0),
+				 1);
+		put(&rig, 1, 1001);
+		flip_record(&rig, oid.word[1], bit);
+		put(&rig, 2, 1002);
+		flip_record(&rig, oid.word[1], bit);
+		reopen(&rig);
+		ck_assert_int_eq(get(&rig, 0, 0), TMEM_GET_MISS);
+		ck_assert_int_eq(get(&rig, 1, 1001), TMEM_GET_HIT);
+		ck_assert_int_eq(get(&rig, 2, 1002), TMEM_GET_HIT);
+		ck_assert_int_eq(get(&rig, 3, 3), TMEM_GET_HIT);
+		flip_record(&rig, oid.word[1], bit);
+		ck_assert_int_eq(tmem_flush_object(rig.client, rig.pool, &oid),
+				 1);
+		reopen(&rig);
+		ck_assert_int_eq(get(&rig, 3, 3), TMEM_GET_MISS);
+		ck_assert_int_eq(tmem_store_check(rig.store), 0);
+	}
+	rig_close(&rig);
+}
+END_TEST
+
+START_TEST(a_flipped_object_record_is_reaped)
+{
+	struct rig rig;
+
+	rig_open(&rig);
+	for (uint32_t bit = 0; bit < OBJECT_BITS; bit++) {
+		put(&rig, 0, 0);
+		flip_record(&rig, oid.word[1], bit);
+		if (bit % 2) {
+			ck_assert_int_eq(tmem_flush_object(rig.client, rig.pool,
+							   &oid),
+					 1);
+		} else {
+			ck_assert_int_eq(tmem_pool_destroy(rig.client,
+							   rig.pool),
+					 0);
+			settle(&rig);
+			rig.pool = tmem_pool_create(rig.client,
+						    TMEM_POOL_PERSISTENT, NULL);
+		}
+		settle(&rig);
+		ck_assert_uint_eq(pages_of(&rig), 0);
+		ck_assert_int_eq(tmem_store_check(rig.store), 0);
+	}
+	rig_close(&rig);
+}
+END_TEST
+
+/* How many of the pages of an object were moved when those between them went. */
+static uint32_t count_moved(struct rig *rig, uint32_t bit)
+{
+	uint64_t place[PAGES];
+	uint32_t moved = 0;
+
+	/* Those of the other objects have index 0. */
+	for (uint32_t i = 1; i < PAGES; i++)
+		place[i] = find(rig, i)->place;
+	flip_record(rig, oid.word[1], bit);
+	flush_own(rig, 1000);
+	settle(rig);
+	for (uint32_t i = 1; i < PAGES; i++)
+		moved += find(rig, i)->place != place[i];
+	return moved;
+}
+
+/* Whoever comes upon a page by its number would lock another one's shard. */
+START_TEST(a_flipped_oid_is_left_alone)
+{
+	for (uint32_t bit = 0; bit < OBJECT_BITS; bit++) {
+		struct rig rig;
+		uint32_t moved;
+
+		rig_open(&rig);
+		for (uint32_t i = 0; i < PAGES; i++)
+			ck_assert_int_eq(tmem_flush_page(rig.client, rig.pool,
+							 &oid, i),
+					 1);
+		for (uint32_t n = 0; n < FEW; n++) {
+			if (n < PAGES)
+				put(&rig, n, n);
+			put_own_page(&rig, 1000 + n);
+		}
+		moved = count_moved(&rig, bit);
+		if (bit < OID_BITS)
+			ck_assert_uint_eq(moved, 0);
+		else
+			ck_assert_uint_gt(moved, 0);
+		expect_others(&rig, 0);
+		rig_close(&rig);
+	}
+}
+END_TEST
+
+START_TEST(oids_of_one_hash_stay_apart)
+{
+	const struct tmem_oid other = { { 1, 2, 2 } };
+	uint8_t page[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
+	struct rig rig;
+
+	rig_open(&rig);
+	tmem_flush_object(rig.client, rig.pool, &oid);
+	settle(&rig);
+	collides = true;
+	fill(page, 7);
+	for (uint32_t bit = 0; bit < OBJECT_BITS; bit++) {
+		put(&rig, 0, 0);
+		ck_assert_int_eq(tmem_put(rig.client, rig.pool, &other, 0, page,
+					  0),
+				 TMEM_PUT_STORED);
+		/* Bit 128 makes it the other one's. */
+		flip_record(&rig, oid.word[1], bit);
+		ck_assert_int_eq(tmem_get(rig.client, rig.pool, &other, 0, got,
+					  0),
+				 TMEM_GET_HIT);
+		ck_assert_mem_eq(got, page, TMEM_PAGE_SIZE);
+		ck_assert_int_eq(get(&rig, 0, 0), TMEM_GET_HIT);
+		ck_assert_int_eq(tmem_flush_object(rig.client, rig.pool, &oid),
+				 1);
+		ck_assert_int_eq(get(&rig, 0, 0), TMEM_GET_MISS);
+		ck_assert_int_eq(tmem_get(rig.client, rig.pool, &other, 0, got,
+					  0),
+				 TMEM_GET_HIT);
+		ck_assert_int_eq(tmem_flush_object(rig.client, rig.pool,
+						   &other),
+				 1);
+		settle(&rig);
+	}
+	collides = false;
+	rig_close(&rig);
+}
+END_TEST
+
+/* Of two objects of one oid there is no telling which is the newer one. */
+START_TEST(twins_both_go)
+{
+	struct tm_object_record *from, *to;
+	struct tm_superblock *super;
+	struct rig rig;
+	uint32_t number;
+	uint64_t hash;
+
+	rig_open(&rig);
+	super = (struct tm_superblock *)rig.arena;
+	put_own(&rig, 1000);
+	from = find_object(&rig, 1005);
+	to = find_object(&rig, 1010);
+	number = (uint32_t)(to - (struct tm_object_record *)(rig.arena +
+							     super->objects
+								     .offset_bytes));
+	memcpy(to->oid, from->oid, sizeof(to->oid));
+	hash = XXH3_64bits_withSeed(to, offsetof(struct tm_object_record, state),
+				    super->hash_seed + number);
+	to->state = tm_record_word(TM_RECORD_LIVE, (uint32_t)hash);
+	reopen(&rig);
+	for (uint32_t n = 1000; n < 1000 + FEW; n++) {
+		struct tmem_oid own = own_oid(n);
+		uint8_t page[TMEM_PAGE_SIZE];
+
+		ck_assert_int_eq(tmem_get(rig.client, rig.pool, &own, 0, page,
+					  0),
+				 n == 1005 || n == 1010 ? TMEM_GET_MISS
+							: TMEM_GET_HIT);
+	}
+	expect_others(&rig, 0);
+	ck_assert_int_eq(tmem_store_check(rig.store), 0);
+	rig_close(&rig);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("damaged-record");
@@ -698,6 +969,12 @@ int main(void)
 			    0, 256 / 8);
 	tcase_add_loop_test(tcase, a_flipped_object_costs_its_page, 0, ENDS);
 	tcase_add_loop_test(tcase, a_flipped_index_costs_its_page, 0, ENDS);
+	tcase_add_test(tcase, a_flipped_object_record_costs_nothing);
+	tcase_add_test(tcase, a_flipped_object_record_brings_nothing_back);
+	tcase_add_test(tcase, a_flipped_object_record_is_reaped);
+	tcase_add_test(tcase, a_flipped_oid_is_left_alone);
+	tcase_add_test(tcase, oids_of_one_hash_stay_apart);
+	tcase_add_test(tcase, twins_both_go);
 	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
