@@ -386,7 +386,7 @@ END_TEST
 
 /* --- records that are free -------------------------------------------------- */
 
-#define FEW 300u
+#define FEW 150u
 
 /* Pages that have all their records to themselves. */
 static struct tmem_oid own_oid(uint32_t n)
