@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The largest such file, in bytes. */
-#define TM_BALLOON_STATE_MAX (1 << 20)
+/* The largest such file, in bytes: of as many guests as one agent drives, with
+ * the longest names. */
+#define TM_BALLOON_STATE_MAX (2 << 20)
 #define TM_BALLOON_GUEST_SIZE 64
 
 /* One guest; what the file does not say is 0. */

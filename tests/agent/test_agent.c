@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The agent's parts, without its loop: a state that is as large as it can be.
+ */
+#include <config.h>
+
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "harness.h"
+
+#define PATH "agent_state.test"
+/* Of 20 digits in bytes. */
+#define MANY_PAGES (UINT64_MAX / TM_PAGE_BYTES - 1)
+
+/* --- the state ---------------------------------------------------------- */
+
+/* One of which everything is known, and nothing could be written longer. */
+static void fill_guest(struct tm_guest *guest, int number)
+{
+	memset(guest->config.name, 'x', TM_AGENT_NAME_SIZE - 1);
+	snprintf(guest->config.name, 5, "%04d", number);
+	guest->config.name[4] = 'x';
+	guest->config.source = TM_SOURCE_CGROUP;
+	guest->config.actuator = TM_ACTUATOR_CGROUP_HIGH;
+	snprintf(guest->config.cgroup, sizeof(guest->config.cgroup), "/group%d",
+		 number);
+	guest->reading = (struct tm_guard_reading){
+		.law.current_pages = MANY_PAGES,
+		.law.max_pages = MANY_PAGES,
+		.available_pages = MANY_PAGES,
+	};
+	guest->decision.goal_pages = MANY_PAGES;
+	guest->decision.floor_pages = MANY_PAGES;
+	guest->target_pages = MANY_PAGES - (uint64_t)number;
+	guest->has_before = true;
+	guest->before_pages = MANY_PAGES;
+	guest->looks = guest->pressed = guest->untrusted = guest->targets =
+		guest->refused = UINT64_MAX - 1;
+}
+
+static size_t count_lines(const char *text, const char *begin)
+{
+	size_t count = 0;
+
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
+		count += !strncmp(line, begin, strlen(begin));
+	return count;
+}
+
+START_TEST(largest_state_is_read)
+{
+	const size_t most = TM_AGENT_GUESTS_MAX;
+	struct tm_guest *guests = calloc(most, sizeof(*guests));
+	struct tm_balloon_guest *read = calloc(most + 1, sizeof(*read));
+	char *text = NULL;
+
+	ck_assert(guests && read);
+	for (size_t i = 0; i < most; i++) {
+		fill_guest(&guests[i], (int)i);
+		guests[i].next = i + 1 < most ? &guests[i + 1] : NULL;
+	}
+	ck_assert_int_eq(tm_agent_state_write(PATH, guests), 0);
+	ck_assert_int_eq(tm_balloon_state_read_file(PATH, 0, &text), 0);
+	/* Nothing was left out but when it was written, which has no guest. */
+	ck_assert_uint_eq(count_lines(text, "tmem_balloon_"),
+			  (count_lines(text, "# TYPE") - 1) * most + 1);
+	ck_assert_uint_eq(tm_balloon_state_parse(text, read, most + 1), most);
+	for (size_t i = 0; i < most; i++) {
+		ck_assert_str_eq(read[i].name, guests[i].config.name);
+		ck_assert_uint_eq(read[i].target_bytes,
+				  guests[i].target_pages * TM_PAGE_BYTES);
+		ck_assert(read[i].has_before);
+	}
+	free(text);
+	free(read);
+	free(guests);
+	unlink(PATH);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("agent");
+	TCase *state = tcase_create("state");
+
+	unlink(PATH);
+	tcase_add_test(state, largest_state_is_read);
+	suite_add_tcase(suite, state);
+	return tm_test_run(suite);
+}
