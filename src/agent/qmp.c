@@ -122,10 +122,13 @@ void tm_qmp_settle(struct tm_qmp *qmp)
 	qmp->retry_s = 0;
 }
 
-static void connect_now(struct tm_qmp *qmp, uint64_t now_ns)
+void tm_qmp_connect(struct tm_qmp *qmp, uint64_t now_ns)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd;
 
+	if (qmp->state != CLOSED)
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&qmp->address,
 			      sizeof(qmp->address))) {
 		int err = errno;
@@ -143,7 +146,7 @@ static void connect_now(struct tm_qmp *qmp, uint64_t now_ns)
 void tm_qmp_tick(struct tm_qmp *qmp, uint64_t now_ns)
 {
 	if (qmp->state == CLOSED && now_ns >= qmp->retry_ns)
-		connect_now(qmp, now_ns);
+		tm_qmp_connect(qmp, now_ns);
 	else if (qmp->state != CLOSED && qmp->state != IDLE &&
 		 now_ns - qmp->sent_ns > REPLY_NS)
 		tm_qmp_drop(qmp,

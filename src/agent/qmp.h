@@ -40,6 +40,8 @@ short tm_qmp_events(const struct tm_qmp *qmp);
 void tm_qmp_handle(struct tm_qmp *qmp, uint64_t now_ns);
 /* To be called every second: connects, and gives up on who does not answer. */
 void tm_qmp_tick(struct tm_qmp *qmp, uint64_t now_ns);
+/* Connects if it is not connected, however soon after the last attempt. */
+void tm_qmp_connect(struct tm_qmp *qmp, uint64_t now_ns);
 
 /* Can a command be sent? */
 bool tm_qmp_is_idle(const struct tm_qmp *qmp);

@@ -587,8 +587,9 @@ static int qmp_restore(struct tm_guest *guest, uint64_t now_ns)
 	struct tm_qmp_guest *q = guest->qmp;
 
 	/* An agent that was killed may have driven it, and this one not even
-	 * have connected yet. */
-	tm_qmp_tick(q->qmp, now_ns);
+	 * have connected yet; or it was out of sight, and is back before the
+	 * next attempt, which would come too late. */
+	tm_qmp_connect(q->qmp, now_ns);
 	if (tm_qmp_fd(q->qmp) < 0)
 		return -ENOTCONN;
 	q->wanted_pages = ALL_IT_CAN_HAVE;

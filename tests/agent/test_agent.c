@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The agent's parts, without its loop: a state that is as large as it can be.
+ * The agent's parts, without its loop: a state that is as large as it can be,
+ * and a guest whose time is given.
  */
 #include <config.h>
 
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "harness.h"
 
 #define PATH "agent_state.test"
+#define SOCKET "agent_monitor.test"
+#define NS_PER_S UINT64_C(1000000000)
 /* Of 20 digits in bytes. */
 #define MANY_PAGES (UINT64_MAX / TM_PAGE_BYTES - 1)
 
@@ -80,13 +85,65 @@ START_TEST(largest_state_is_read)
 }
 END_TEST
 
+/* --- a guest of QEMU ----------------------------------------------------- */
+
+static int listen_there(void)
+{
+	const struct sockaddr_un address = { AF_UNIX, SOCKET };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address,
+			      sizeof(address)),
+			 0);
+	ck_assert_int_eq(listen(fd, 1), 0);
+	return fd;
+}
+
+/* Its monitor was not there at the first look, and is when it ends, before the
+ * time of another attempt. */
+START_TEST(guest_that_ends_is_connected_at_once)
+{
+	const struct tm_agent_guest_config config = {
+		.name = "web",
+		.source = TM_SOURCE_QMP,
+		.actuator = TM_ACTUATOR_QMP,
+		.qmp = SOCKET,
+	};
+	const struct tm_agent_log log = { TM_AGENT_ERROR };
+	const struct tm_balloon_guest left = { .name = "web",
+					       .target_bytes = 1 << 30 };
+	struct tm_guest *guest = NULL;
+	int fd, peer;
+
+	ck_assert_int_eq(tm_guest_open(&config, &log, &left, NS_PER_S, &guest),
+			 0);
+	tm_guest_work(guest, NS_PER_S);
+	ck_assert_uint_eq(guest->untrusted, 1);
+	fd = listen_there();
+	guest->end_ns = 4 * NS_PER_S;
+	tm_guest_restore(guest, NS_PER_S + 1);
+	peer = accept(fd, NULL, NULL);
+	ck_assert_int_ge(peer, 0);
+	ck_assert(tm_guest_is_busy(guest));
+	tm_guest_close(guest);
+	close(peer);
+	close(fd);
+	unlink(SOCKET);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("agent");
 	TCase *state = tcase_create("state");
+	TCase *monitor = tcase_create("monitor");
 
 	unlink(PATH);
+	unlink(SOCKET);
 	tcase_add_test(state, largest_state_is_read);
 	suite_add_tcase(suite, state);
+	tcase_add_test(monitor, guest_that_ends_is_connected_at_once);
+	suite_add_tcase(suite, monitor);
 	return tm_test_run(suite);
 }
