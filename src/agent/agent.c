@@ -29,7 +29,6 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
 #define END_NS (3 * NS_PER_S)
-#define STATE_NS NS_PER_S
 
 /* What to wait for: signals, then each guest's. */
 struct waiting {
@@ -45,37 +44,13 @@ static uint64_t now(void)
 
 /* --- guests ------------------------------------------------------------ */
 
-/* An agent that ends takes its state away. One that is there, of whatever age,
- * is of one that was killed. */
-static void read_left(struct tm_agent *agent)
-{
-	char *text;
-
-	if (!*agent->config->state ||
-	    tm_balloon_state_read_file(agent->config->state, 0, &text))
-		return;
-	agent->left = calloc(TM_AGENT_GUESTS_MAX, sizeof(*agent->left));
-	if (agent->left)
-		agent->left_count = tm_balloon_state_parse(text, agent->left,
-							   TM_AGENT_GUESTS_MAX);
-	free(text);
-}
-
-static const struct tm_balloon_guest *find_left(const struct tm_agent *agent,
-						const char *name)
-{
-	for (size_t i = 0; i < agent->left_count; i++)
-		if (!strcmp(agent->left[i].name, name))
-			return &agent->left[i];
-	return NULL;
-}
-
 /* One that is in the configuration: taken over, or made. 0 or a negative
  * errno. */
 static int list_guest(struct tm_agent *agent, struct tm_guest **old,
 		      struct tm_guest ***end,
 		      const struct tm_agent_guest_config *config)
 {
+	const struct tm_balloon_guest *left;
 	struct tm_guest *guest = NULL;
 	int err;
 
@@ -88,11 +63,12 @@ static int list_guest(struct tm_agent *agent, struct tm_guest **old,
 		break;
 	}
 	if (!guest) {
-		err = tm_guest_open(config, &agent->log,
-				    find_left(agent, config->name), now(),
-				    &guest);
+		left = tm_agent_state_find(&agent->state, config);
+		err = tm_guest_open(config, &agent->log, left, now(), &guest);
 		if (err)
 			return err;
+		if (left)
+			tm_agent_state_take_up(&agent->state, left);
 	}
 	guest->next = NULL;
 	**end = guest;
@@ -163,6 +139,22 @@ static size_t list_guests(struct tm_agent *agent)
 	return count;
 }
 
+/* With another state, or one that was not to be had before. The new one is
+ * written before the old one goes: who is killed leaves one. */
+static void list_guests_anew(struct tm_agent *agent)
+{
+	struct tm_agent_state old = agent->state;
+
+	if (old.lock_fd >= 0 && !strcmp(old.path, agent->config->state)) {
+		list_guests(agent);
+		return;
+	}
+	tm_agent_state_open(&agent->state, &agent->log, agent->config);
+	list_guests(agent);
+	tm_agent_state_keep(&agent->state, agent->guests, now());
+	tm_agent_state_close(&old);
+}
+
 static void reload(struct tm_agent *agent)
 {
 	char error[TM_AGENT_ERROR_SIZE];
@@ -177,7 +169,7 @@ static void reload(struct tm_agent *agent)
 	tm_agent_config_free(agent->config);
 	agent->config = config;
 	agent->log.level = config->log_level;
-	list_guests(agent);
+	list_guests_anew(agent);
 	tm_agent_log(&agent->log, TM_AGENT_INFO, NULL,
 		     "the configuration was read again");
 }
@@ -267,24 +259,6 @@ static bool turn(struct tm_agent *agent)
 
 /* --- running ----------------------------------------------------------- */
 
-static void write_state(struct tm_agent *agent)
-{
-	uint64_t now_ns = now();
-	int err;
-
-	if (!*agent->config->state || now_ns - agent->state_ns < STATE_NS)
-		return;
-	agent->state_ns = now_ns;
-	err = tm_agent_state_write(agent->config->state, agent->guests);
-	/* Without a folder at the usual place nobody looks for it. */
-	if (err && (err != -ENOENT || agent->config->is_state_asked_for) &&
-	    !agent->is_state_refused)
-		tm_agent_log(&agent->log, TM_AGENT_WARNING, NULL,
-			     "%s cannot be written: %s", agent->config->state,
-			     strerror(-err));
-	agent->is_state_refused = err;
-}
-
 /* The signal that has come, or 0. */
 static int take_signal(struct tm_agent *agent)
 {
@@ -304,8 +278,7 @@ static void end(struct tm_agent *agent)
 	while (agent->guests)
 		if (turn(agent))
 			take_signal(agent); /* it does what it can already */
-	if (*agent->config->state)
-		unlink(agent->config->state);
+	tm_agent_state_close(&agent->state);
 }
 
 static int open_signals(struct tm_agent *agent)
@@ -331,13 +304,11 @@ int tm_agent_run(struct tm_agent *agent)
 			     strerror(-err));
 		return err;
 	}
-	read_left(agent);
+	tm_agent_state_open(&agent->state, &agent->log, agent->config);
 	count = list_guests(agent);
-	free(agent->left);
-	agent->left = NULL;
-	agent->left_count = 0;
-	/* Who drives nobody has nothing to do. */
+	/* Who drives nobody has nothing to do, and nothing to say. */
 	if (!count) {
+		tm_agent_state_leave(&agent->state);
 		close(agent->signal_fd);
 		return -ENODEV;
 	}
@@ -345,7 +316,7 @@ int tm_agent_run(struct tm_agent *agent)
 		signal = turn(agent) ? take_signal(agent) : 0;
 		if (signal == SIGHUP)
 			reload(agent);
-		write_state(agent);
+		tm_agent_state_keep(&agent->state, agent->guests, now());
 	}
 	end(agent);
 	close(agent->signal_fd);

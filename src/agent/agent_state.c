@@ -5,23 +5,35 @@
  *
  * A file rather than one more socket: whoever reads it cannot keep the agent
  * waiting, and needs no rights but to read. It is written beside its place and
- * renamed, so that nobody reads half of one. An agent that follows one that was
- * killed finds in it what its guests had before they were driven. A value that
- * is not known has no line. Nobody can tell a file that is old from one that is
- * not: the last line says when it was written, and the agent takes it away when
- * it ends.
+ * renamed, so that nobody reads half of one. A value that is not known has no
+ * line. Nobody can tell a file that is old from one that is not: the last line
+ * says when it was written, and the agent takes it away when it ends.
+ *
+ * It is also the only record of what guests had before they were driven, should
+ * the agent be killed: the next one finds it, and gives that back. The problem:
+ * what is found may be of an agent that lives. The idea: beside it lies a file,
+ * PATH.lock, that whoever writes it holds locked, so that who has the lock
+ * finds only what was left; that file is never unlinked, since somebody may
+ * just be opening it.
  */
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "agent.h"
+
+#define STATE_NS UINT64_C(1000000000)
+
+/* --- writing ----------------------------------------------------------- */
 
 static uint64_t bytes(uint64_t pages)
 {
@@ -137,4 +149,148 @@ int tm_agent_state_write(const char *path, const struct tm_guest *guests)
 	if (err)
 		unlink(beside);
 	return err;
+}
+
+/* --- what was left ----------------------------------------------------- */
+
+/* An agent that ends takes its state away, and one that lives holds the lock.
+ * What is there, of whatever age, is of one that was killed. */
+static int read_left(struct tm_agent_state *state)
+{
+	char *text;
+	int err = tm_balloon_state_read_file(state->path, 0, &text);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	state->left = calloc(TM_AGENT_GUESTS_MAX, sizeof(*state->left));
+	if (state->left)
+		state->left_count = tm_balloon_state_parse(text, state->left,
+							   TM_AGENT_GUESTS_MAX);
+	free(text);
+	return state->left ? 0 : -ENOMEM;
+}
+
+const struct tm_balloon_guest *
+tm_agent_state_find(const struct tm_agent_state *state,
+		    const struct tm_agent_guest_config *config)
+{
+	for (size_t i = 0; i < state->left_count; i++)
+		if (!strcmp(state->left[i].name, config->name))
+			return &state->left[i];
+	return NULL;
+}
+
+void tm_agent_state_take_up(struct tm_agent_state *state,
+			    const struct tm_balloon_guest *left)
+{
+	state->left[left - state->left] = state->left[--state->left_count];
+}
+
+static void forget_left(struct tm_agent_state *state)
+{
+	free(state->left);
+	state->left = NULL;
+	state->left_count = 0;
+}
+
+/* --- the file, from its lock on --------------------------------------- */
+
+static int take_lock(struct tm_agent_state *state)
+{
+	char name[TM_AGENT_PATH_SIZE + 8];
+	int fd, err;
+
+	snprintf(name, sizeof(name), "%s.lock", state->path);
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	state->lock_fd = fd;
+	return 0;
+}
+
+/* 0: it is ours now; or a negative errno. */
+static int take(struct tm_agent_state *state)
+{
+	int err = take_lock(state);
+
+	if (err)
+		return err;
+	err = read_left(state);
+	if (err)
+		tm_agent_log(state->log, TM_AGENT_WARNING, NULL,
+			     "%s cannot be read, and what an agent that was "
+			     "killed has left is not known: %s",
+			     state->path, strerror(-err));
+	return 0;
+}
+
+/* Says once that it is not written, if so. */
+static void note(struct tm_agent_state *state, int err)
+{
+	if (err == -EWOULDBLOCK) {
+		state->is_others = true;
+		tm_agent_log(state->log, TM_AGENT_WARNING, NULL,
+			     "%s: another tmem-balloon writes it, so this one "
+			     "keeps no state, and nobody gives back what it "
+			     "took if it is killed; name another with --state",
+			     state->path);
+	} else if (err && (err != -ENOENT || state->is_asked_for) &&
+		   !state->is_refused) {
+		/* Without a folder at the usual place nobody looks for it. */
+		tm_agent_log(state->log, TM_AGENT_WARNING, NULL,
+			     "%s cannot be written: %s", state->path,
+			     strerror(-err));
+	}
+	state->is_refused = err;
+}
+
+void tm_agent_state_open(struct tm_agent_state *state,
+			 const struct tm_agent_log *log,
+			 const struct tm_agent_config *config)
+{
+	*state = (struct tm_agent_state){
+		.log = log,
+		.is_asked_for = config->is_state_asked_for,
+		.lock_fd = -1,
+	};
+	strcpy(state->path, config->state);
+	if (*state->path)
+		note(state, take(state));
+}
+
+void tm_agent_state_leave(struct tm_agent_state *state)
+{
+	forget_left(state);
+	if (state->lock_fd >= 0)
+		close(state->lock_fd);
+	state->lock_fd = -1;
+}
+
+void tm_agent_state_keep(struct tm_agent_state *state,
+			 const struct tm_guest *guests, uint64_t now_ns)
+{
+	int err;
+
+	if (!*state->path || state->is_others ||
+	    (state->written_ns && now_ns - state->written_ns < STATE_NS))
+		return;
+	state->written_ns = now_ns;
+	err = state->lock_fd < 0 ? take(state) : 0;
+	if (!err) {
+		forget_left(state);
+		err = tm_agent_state_write(state->path, guests);
+	}
+	note(state, err);
+}
+
+void tm_agent_state_close(struct tm_agent_state *state)
+{
+	if (state->lock_fd >= 0)
+		unlink(state->path);
+	tm_agent_state_leave(state);
 }

@@ -140,6 +140,40 @@ agent_ends
 holds group/memory.high max ||
 	complain "renamed: left at $(cat group/memory.high)"
 
+# Two that run at once have a state each, or one of them none.
+for group in one other; do
+	fake_cgroup $group
+done
+echo $((2048 * mib)) >one/memory.high
+# agent_on GROUP ARGUMENT...: until it is driven.
+agent_on()
+{
+	# shellcheck disable=SC2086
+	agent_launch --source cgroup --cgroup "$scratch/$1" \
+		--actuator cgroup-high --state "$scratch/state" $fast "${@:2}"
+	within 30 holds "$1/memory.high" $((high * 4096)) ||
+		complain "$*: $(cat "$1/memory.high")"
+}
+agent_on one
+within 30 is_at_least targets_total 1
+first=$agent first_log=$agent_log
+agent_on other
+agent_says '/state: another tmem-balloon writes it'
+agent_ends
+holds other/memory.high max ||
+	complain "two at once: left at $(cat other/memory.high)"
+agent=$first agent_log=$first_log
+test "$(value before_bytes)" = $((2048 * mib)) ||
+	complain "two at once: the state of the first is gone"
+agent_ends
+test -e state && complain "two at once: a state is left"
+
+# What cannot be read is said.
+echo 'something else' >state
+agent_on one
+agent_says '/state cannot be read'
+agent_ends
+
 # Readings that cannot be trusted.
 for change in '/^file /d' 's/^pgmajfault.*/pgmajfault many/' 's/^shmem.*/&\n&/'; do
 	rm -r group && fake_cgroup group

@@ -52,6 +52,52 @@ TMEM_BALLOON=$scratch/nodir/state agent_launch --config "$scratch/two.conf"
 sleep 1.2
 agent_ends
 grep -q nodir "$agent_log" && complain "the usual place: $(cat "$agent_log")"
+# Another state: the new one is there when the old one goes, and both locks are
+# as their files.
+is_locked()
+{
+	! flock -n "$1" true
+}
+# state_is FILE: what two.conf says.
+state_is()
+{
+	sed "2s|.*|state = $scratch/$1|" moved.conf >moved.new &&
+		mv moved.new moved.conf
+}
+sed '1a state = ' two.conf >moved.conf
+state_is old
+agent_launch --config "$scratch/moved.conf"
+within 30 test -s old || complain "old: no state: $(cat "$agent_log")"
+state_is new
+kill -HUP "$agent"
+agent_says 'was read again'
+test -s new || complain "new: not written when it is read again"
+test -e old && complain "old: still there"
+is_locked new.lock || complain "new: not locked"
+is_locked old.lock && complain "old: still locked"
+test "$(stat -c %a new.lock)" = 600 || complain "new: others may lock it"
+# One that another agent has is left to it.
+first=$agent first_log=$agent_log
+state_is old
+agent_launch --config "$scratch/moved.conf"
+within 30 test -s old || complain "second: no state: $(cat "$agent_log")"
+state_is new
+kill -HUP "$agent"
+agent_says "/new: another tmem-balloon writes it"
+agent_says 'was read again'
+test -e old && complain "second: its state is still there"
+# Until that has ended, and it is told so.
+other=$agent other_log=$agent_log
+agent=$first agent_log=$first_log
+agent_ends
+test -e new && complain "new: left behind"
+agent=$other agent_log=$other_log
+kill -HUP "$agent"
+within 30 test -s new || complain "second: does not take what is free"
+agent_ends
+test -e new && complain "second: leaves its state behind"
+test -e new.lock || complain "second: takes the lock's file away"
+
 test -e state && complain "the agent leaves its state behind"
 ask 200 GET /metrics
 grep -q tmem_balloon out && complain "metrics of an agent that has ended"
