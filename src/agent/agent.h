@@ -15,7 +15,7 @@ struct tm_agent_state {
 	char path[TM_AGENT_PATH_SIZE]; /* "": none is kept */
 	bool is_asked_for;
 	int lock_fd; /* -1: it is not ours */
-	bool is_others; /* but another agent's, which has it */
+	bool is_others; /* but another agent's, which has it or may come */
 	bool is_refused; /* the last attempt was, and the log says so */
 	uint64_t written_ns;
 	/* guests of an agent that was killed that nobody has taken up yet */
@@ -46,15 +46,16 @@ int tm_agent_state_write(const char *path, const struct tm_guest *guests);
 void tm_agent_state_open(struct tm_agent_state *state,
 			 const struct tm_agent_log *log,
 			 const struct tm_agent_config *config);
-/* Of what was left: that of the same name, or NULL; until the next call of any
- * of these but this. */
+/* Of what was left: what drove the same by the same means, or NULL; until the
+ * next call of any of these but this. */
 const struct tm_balloon_guest *
 tm_agent_state_find(const struct tm_agent_state *state,
 		    const struct tm_agent_guest_config *config);
 /* Somebody will give back what @left had. */
 void tm_agent_state_take_up(struct tm_agent_state *state,
 			    const struct tm_balloon_guest *left);
-/* Writes it, once a second at most. */
+/* Writes it, once a second at most; the first time says what was left and not
+ * taken up. */
 void tm_agent_state_keep(struct tm_agent_state *state,
 			 const struct tm_guest *guests, uint64_t now_ns);
 /* Lets go of it; the file stays as it is. */

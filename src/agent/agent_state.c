@@ -11,10 +11,13 @@
  *
  * It is also the only record of what guests had before they were driven, should
  * the agent be killed: the next one finds it, and gives that back. The problem:
- * what is found may be of an agent that lives. The idea: beside it lies a file,
- * PATH.lock, that whoever writes it holds locked, so that who has the lock
- * finds only what was left; that file is never unlinked, since somebody may
- * just be opening it.
+ * what is found may be of an agent that lives, or of a guest that is another
+ * one by now. The idea: beside it lies a file, PATH.lock, that whoever writes
+ * it holds locked, so that who has the lock finds only what was left; that file
+ * is never unlinked, since somebody may just be opening it. And what was left
+ * is taken up only where its place is the same, a number made of the actuator
+ * and what that drives. What nobody takes up is logged before it is written
+ * over; dry runs, which can give nothing back, let go of it as it is.
  */
 #include <config.h>
 
@@ -32,6 +35,43 @@
 #include "agent.h"
 
 #define STATE_NS UINT64_C(1000000000)
+
+/* --- places ------------------------------------------------------------ */
+
+/* FNV-1a, of the text and its end. */
+static uint64_t add_text(uint64_t hash, const char *text)
+{
+	do {
+		hash ^= (unsigned char)*text;
+		hash *= UINT64_C(0x100000001b3);
+	} while (*text++);
+	return hash;
+}
+
+/* What drives a guest, and where. 53 bits: as exact as readers are, to whom all
+ * numbers are doubles. Other versions of the agent must come to the same. */
+static uint64_t find_place(const struct tm_agent_guest_config *config)
+{
+	uint64_t hash = add_text(UINT64_C(0xcbf29ce484222325),
+				 tm_agent_actuator_name(config->actuator));
+
+	switch (config->actuator) {
+	case TM_ACTUATOR_DRY_RUN:
+	case TM_ACTUATOR_CGROUP_RECLAIM:
+		return 0;
+	case TM_ACTUATOR_XEN:
+		hash = add_text(hash, config->sys);
+		break;
+	case TM_ACTUATOR_QMP:
+		hash = add_text(add_text(hash, config->qmp), config->device);
+		break;
+	case TM_ACTUATOR_CGROUP_HIGH:
+		hash = add_text(hash, config->cgroup);
+		break;
+	}
+	hash >>= 11;
+	return hash ? hash : 1;
+}
 
 /* --- writing ----------------------------------------------------------- */
 
@@ -61,6 +101,7 @@ VALUE(before, !guest->has_before                  ? UINT64_MAX
 						  : bytes(guest->before_pages))
 /* Before the first look there is nothing to trust. */
 VALUE(trusted, guest->is_trusted && guest->reading.law.current_pages)
+VALUE(place, find_place(&guest->config))
 VALUE(looks, guest->looks)
 VALUE(pressed, guest->pressed)
 VALUE(untrusted, guest->untrusted)
@@ -88,6 +129,10 @@ static const struct {
 	  before_of },
 	{ "trusted", "gauge", "Whether its last reading could be trusted.",
 	  false, trusted_of },
+	{ "place", "gauge",
+	  "A number made of what drives it and where; 0: it is to get nothing "
+	  "back.",
+	  false, place_of },
 	{ "looks", "counter", "Readings that were taken.", false, looks_of },
 	{ "pressed", "counter", "Looks at which it was short of memory.", false,
 	  pressed_of },
@@ -153,6 +198,19 @@ int tm_agent_state_write(const char *path, const struct tm_guest *guests)
 
 /* --- what was left ----------------------------------------------------- */
 
+static bool is_driven(const struct tm_balloon_guest *left)
+{
+	return left->place && left->target_bytes;
+}
+
+static bool is_any_driven(const struct tm_agent_state *state)
+{
+	for (size_t i = 0; i < state->left_count; i++)
+		if (is_driven(&state->left[i]))
+			return true;
+	return false;
+}
+
 /* An agent that ends takes its state away, and one that lives holds the lock.
  * What is there, of whatever age, is of one that was killed. */
 static int read_left(struct tm_agent_state *state)
@@ -174,8 +232,11 @@ const struct tm_balloon_guest *
 tm_agent_state_find(const struct tm_agent_state *state,
 		    const struct tm_agent_guest_config *config)
 {
-	for (size_t i = 0; i < state->left_count; i++)
-		if (!strcmp(state->left[i].name, config->name))
+	uint64_t place = find_place(config);
+
+	for (size_t i = 0; place && i < state->left_count; i++)
+		if (state->left[i].place == place &&
+		    !strcmp(state->left[i].name, config->name))
 			return &state->left[i];
 	return NULL;
 }
@@ -191,6 +252,42 @@ static void forget_left(struct tm_agent_state *state)
 	free(state->left);
 	state->left = NULL;
 	state->left_count = 0;
+}
+
+static void warn_of_left(const struct tm_agent_state *state,
+			 const struct tm_balloon_guest *left)
+{
+	char before[48] = "what it had before is not known";
+
+	if (left->has_before && left->before_bytes)
+		snprintf(before, sizeof(before),
+			 "it had %" PRIu64 " MiB before",
+			 left->before_bytes >> 20);
+	else if (left->has_before)
+		snprintf(before, sizeof(before), "it had no limit before");
+	tm_agent_log(state->log, TM_AGENT_WARNING, left->name,
+		     "left at %" PRIu64 " MiB by an agent that was killed, and "
+		     "taken up by no guest of this one, by name and place: %s, "
+		     "and nobody will give that back",
+		     left->target_bytes >> 20, before);
+}
+
+static bool are_dry_runs(const struct tm_guest *guests)
+{
+	for (; guests; guests = guests->next)
+		if (!guests->end_ns &&
+		    guests->config.actuator != TM_ACTUATOR_DRY_RUN)
+			return false;
+	return true;
+}
+
+/* Guests have taken up what is theirs. */
+static void warn_of_rest(struct tm_agent_state *state)
+{
+	for (size_t i = 0; i < state->left_count; i++)
+		if (is_driven(&state->left[i]))
+			warn_of_left(state, &state->left[i]);
+	forget_left(state);
 }
 
 /* --- the file, from its lock on --------------------------------------- */
@@ -271,6 +368,18 @@ void tm_agent_state_leave(struct tm_agent_state *state)
 	state->lock_fd = -1;
 }
 
+/* To one that can give back what is in it: it may come at any time. */
+static void leave_to_others(struct tm_agent_state *state)
+{
+	tm_agent_state_leave(state);
+	state->is_others = true;
+	tm_agent_log(state->log, TM_AGENT_WARNING, NULL,
+		     "%s stays as an agent that was killed has left it, for "
+		     "one that gives back what its guests had: this is a dry "
+		     "run",
+		     state->path);
+}
+
 void tm_agent_state_keep(struct tm_agent_state *state,
 			 const struct tm_guest *guests, uint64_t now_ns)
 {
@@ -281,8 +390,12 @@ void tm_agent_state_keep(struct tm_agent_state *state,
 		return;
 	state->written_ns = now_ns;
 	err = state->lock_fd < 0 ? take(state) : 0;
+	if (!err && is_any_driven(state) && are_dry_runs(guests)) {
+		leave_to_others(state);
+		return;
+	}
 	if (!err) {
-		forget_left(state);
+		warn_of_rest(state);
 		err = tm_agent_state_write(state->path, guests);
 	}
 	note(state, err);

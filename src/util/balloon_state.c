@@ -155,6 +155,8 @@ static void set(struct tm_balloon_guest *guest, const char *metric,
 		guest->has_before = true;
 	} else if (!strcmp(metric, "trusted"))
 		guest->is_trusted = value;
+	else if (!strcmp(metric, "place"))
+		guest->place = value;
 }
 
 size_t tm_balloon_state_parse(const char *text, struct tm_balloon_guest *guests,

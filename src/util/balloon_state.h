@@ -25,6 +25,8 @@ struct tm_balloon_guest {
 	bool has_before;
 	uint64_t before_bytes; /* before it was driven; 0: without limit */
 	bool is_trusted;
+	/* what drives it and where, of 53 bits; 0: it is to get nothing back */
+	uint64_t place;
 };
 
 /*

@@ -140,7 +140,8 @@ agent_ends
 holds group/memory.high max ||
 	complain "renamed: left at $(cat group/memory.high)"
 
-# Two that run at once have a state each, or one of them none.
+# What one that was killed has left is for its guests alone: the same name, and the
+# same group. Two that run at once have a state each, or one of them none.
 for group in one other; do
 	fake_cgroup $group
 done
@@ -167,6 +168,82 @@ test "$(value before_bytes)" = $((2048 * mib)) ||
 	complain "two at once: the state of the first is gone"
 agent_ends
 test -e state && complain "two at once: a state is left"
+
+# left_by_killed: the group `one`, as the state says of `self`.
+left_by_killed()
+{
+	agent_on one
+	within 30 is_at_least targets_total 1
+	agent_dies
+	cp state left
+}
+lost="left at .* MiB by an agent that was killed.*nobody will give that back"
+left_by_killed
+agent_on other
+agent_says "guest=self .*$lost"
+agent_says "it had 2048 MiB before"
+agent_ends
+holds other/memory.high max ||
+	complain "another group: left at $(cat other/memory.high)"
+echo $((2048 * mib)) >one/memory.high
+left_by_killed
+echo '[balloon renamed]' >named.conf
+agent_on one --config named.conf
+agent_says "guest=self .*$lost"
+agent_ends
+echo $((2048 * mib)) >one/memory.high
+
+# A dry run gives nothing back, and leaves that to who can.
+left_by_killed
+printf '[balloon]\nactuator = dry-run\n' >dry.conf
+dry_run()
+{
+	rm -f printed
+	# shellcheck disable=SC2086
+	agent_launch --source cgroup --cgroup "$scratch/one" \
+		--state "$scratch/state" $fast "$@"
+	within 30 grep -q '^self: ' printed || complain "dry run: prints nothing"
+}
+is_its_own()
+{
+	! cmp -s state left
+}
+restored()
+{
+	holds one/memory.high $((2048 * mib)) ||
+		complain "$*: left at $(cat one/memory.high)"
+}
+dry_run
+agent_says 'this is a dry run'
+agent_ends
+cmp -s state left || complain "dry run: the state is not as it was left"
+# Whether it still runs,
+dry_run
+agent_says 'this is a dry run'
+first=$agent first_log=$agent_log
+agent_on one
+within 30 is_its_own || complain "beside a dry run: writes no state"
+agent_ends
+restored "beside a dry run"
+agent=$first agent_log=$first_log
+agent_ends
+# or is none any more.
+left_by_killed
+dry_run --config dry.conf
+agent_says 'this is a dry run'
+printf '[balloon]\nactuator = cgroup-high\n' >dry.conf
+kill -HUP "$agent"
+within 30 is_its_own || complain "dry run no more: writes no state"
+agent_ends
+restored "dry run no more"
+# Itself it leaves nothing that anybody would have to give back.
+dry_run
+within 30 is_at_least target_bytes 1
+agent_dies
+agent_on one
+within 30 is_at_least before_bytes $((2048 * mib))
+grep -q "$lost" "$agent_log" && complain "dry run: $(grep "$lost" "$agent_log")"
+agent_ends
 
 # What cannot be read is said.
 echo 'something else' >state

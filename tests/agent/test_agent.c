@@ -77,6 +77,10 @@ START_TEST(largest_state_is_read)
 		ck_assert_uint_eq(read[i].target_bytes,
 				  guests[i].target_pages * TM_PAGE_BYTES);
 		ck_assert(read[i].has_before);
+		/* As exact as a double is, and not the one before it. */
+		ck_assert_uint_ne(read[i].place, 0);
+		ck_assert_uint_lt(read[i].place, UINT64_C(1) << 53);
+		ck_assert(!i || read[i].place != read[i - 1].place);
 	}
 	free(text);
 	free(read);

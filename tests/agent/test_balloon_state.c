@@ -41,6 +41,7 @@ static const char fine[] =
 	"tmem_balloon_current_bytes{guest=\"db\"} 7\n"
 	"tmem_balloon_max_bytes{guest=\"db\"} 9\n"
 	"tmem_balloon_trusted{guest=\"db\"} 1\n"
+	"tmem_balloon_place{guest=\"db\"} 9007199254740991\n"
 	"tmem_balloon_unheard_of{guest=\"db\"} 3\n";
 
 START_TEST(what_the_agent_writes_is_read)
@@ -56,6 +57,8 @@ START_TEST(what_the_agent_writes_is_read)
 	ck_assert_uint_eq(guests[1].current_bytes, 7);
 	ck_assert_uint_eq(guests[1].max_bytes, 9);
 	ck_assert(guests[1].is_trusted);
+	ck_assert_uint_eq(guests[1].place, UINT64_C(9007199254740991));
+	ck_assert_uint_eq(guests[0].place, 0);
 	/* No more than there is room for. */
 	ck_assert_uint_eq(tm_balloon_state_parse(fine, guests, 1), 1);
 	ck_assert_str_eq(guests[0].name, "web");
