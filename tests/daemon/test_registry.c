@@ -174,6 +174,7 @@ START_TEST(a_set_undoes_nothing_of_a_reload)
 	};
 	const struct tm_daemon_config *now[] = { config_of(texts[0]),
 						 config_of(texts[1]) };
+	time_t start = time(NULL);
 	const struct tm_member *web;
 	pthread_t operator;
 
@@ -181,7 +182,7 @@ START_TEST(a_set_undoes_nothing_of_a_reload)
 	web = attach("web");
 	atomic_store(&is_ending, false);
 	ck_assert_int_eq(pthread_create(&operator, NULL, set_weights, NULL), 0);
-	for (int i = 1; i < RELOADS; i++) {
+	for (int i = 1; !tm_test_is_enough((uint64_t)i, RELOADS, start); i++) {
 		wait_a_little(i * 7 % 9973);
 		reload(now[i % 2]);
 		let_sets_end();
@@ -344,9 +345,11 @@ static void look_closely(void)
 	struct tm_member *member = tm_registry_find(registry, "web");
 	struct tm_member_state state;
 	unsigned begin = atomic_load(&attachments);
+	time_t start = time(NULL);
 
 	ck_assert_ptr_nonnull(member);
-	while (atomic_load(&attachments) < begin + 10 * ROUNDS) {
+	while (!tm_test_is_enough(atomic_load(&attachments) - begin,
+				  10 * ROUNDS, start)) {
 		tm_registry_state(registry, member, &state);
 		if (state.is_attached != (state.peer_pid > 0) ||
 		    (uid_t)state.peer_pid != state.peer_uid)

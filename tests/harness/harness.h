@@ -15,6 +15,7 @@
 
 #include <check.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,18 @@ static inline uint64_t tm_test_random(uint64_t *state)
 	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
 	return z ^ z >> 31;
+}
+
+/*
+ * Is it enough of a loop whose rounds wait for other threads' turns? After
+ * @rounds of them; on a busy machine, where each takes many times as long,
+ * after 20 s as well, but not before a tenth of them.
+ */
+static inline bool tm_test_is_enough(uint64_t done, uint64_t rounds,
+				     time_t begin)
+{
+	return done >= rounds ||
+	       (done >= rounds / 10 && time(NULL) - begin > 20);
 }
 
 /* Runs the suite and answers main()'s exit status. */
