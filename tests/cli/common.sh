@@ -6,16 +6,32 @@ set -u
 : "${abs_top_srcdir:?run by make check}"
 failed=0
 scratch=$(mktemp -d) || exit 1
+# What ends with the test: its own processes, and others that it has caused.
 started=
+caused=
 stop()
 {
+	local pid
 	for pid in $started; do
-		kill "$pid" 2>/dev/null
+		! is_running "$pid" || kill "$pid" 2>/dev/null
 	done
+	# shellcheck disable=SC2086
+	test -z "$caused" || kill $caused 2>/dev/null
 	rm -rf "$scratch"
 }
 trap stop EXIT
 cd "$scratch" || exit 1
+
+# is_running PROCESS: of the test's own. The number of one that has ended may be
+# somebody else's by now.
+is_running()
+{
+	local pid
+	for pid in $(jobs -pr); do
+		test "$pid" != "$1" || return 0
+	done
+	return 1
+}
 
 complain()
 {

@@ -14,8 +14,7 @@ logs=0
 
 stop_all()
 {
-	# shellcheck disable=SC2086
-	kill -9 $daemon 2>/dev/null
+	! is_running "$daemon" || kill -9 "$daemon" 2>/dev/null
 	rm -rf "$arena_dir"
 	stop
 }
@@ -73,10 +72,10 @@ ends()
 {
 	local i got
 	for i in $(seq 1200); do
-		kill -0 "$daemon" 2>/dev/null || break
+		is_running "$daemon" || break
 		sleep 0.05
 	done
-	kill -9 "$daemon" 2>/dev/null
+	! is_running "$daemon" || kill -9 "$daemon" 2>/dev/null
 	wait "$daemon"
 	got=$?
 	test $got = "$1" || complain "tmemd ended with $got, not $1: $(cat "$log")"

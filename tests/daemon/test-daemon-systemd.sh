@@ -65,7 +65,7 @@ perl pass.pl "$abs_top_builddir/tmemd" \
 daemon=$!
 serves || { complain "does not serve: $(cat $log)"; finish; }
 until test -s systemd; do sleep 0.05; done
-started="$started $(cat systemd)"
+caused=$(cat systemd)
 told_of READY=1 "that it serves"
 test -e "$TMEM_SOCKET.lock" && complain "a passed socket is locked"
 expect 0 stats

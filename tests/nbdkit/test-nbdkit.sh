@@ -114,15 +114,13 @@ leave
 LD_PRELOAD=$preload nbdkit -U "$scratch/back.socket" -P "$scratch/back.pid" \
 	"$plugin" size=64M memory=64M >out 2>&1 9<&- ||
 	complain "in the background: status $?: $(cat out)"
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
 	test -s back.pid && break
 	sleep 0.05
 done
-server=$(cat back.pid)
-started="$started $server"
+caused=$(cat back.pid)
 uri="nbd+unix:///?socket=$scratch/back.socket"
 must nbdcopy pages "$uri"
 must nbdcopy "$uri" back
 cmp -n "$bytes" pages back || complain "in the background: other bytes"
-kill "$server"
 finish
