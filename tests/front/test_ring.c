@@ -414,13 +414,18 @@ static void work_round(struct worker *w, uint32_t round)
 				   TM_PAGE_HEAP, number + 1) != TMEM_GET_HIT;
 }
 
+/* How many rounds of calls have been done, by whomever. */
+static _Atomic unsigned progress;
+
 static void *work(void *opaque)
 {
 	struct worker *w = opaque;
 
 	while (!w->is_wrong && !(w->stop && *w->stop) &&
-	       (!w->rounds || w->done < w->rounds))
+	       (!w->rounds || w->done < w->rounds)) {
 		work_round(w, w->done++);
+		progress++;
+	}
 	return NULL;
 }
 
@@ -460,7 +465,8 @@ START_TEST(threads_do_not_mix_up_their_answers)
 END_TEST
 
 #ifndef __SANITIZE_THREAD__
-/* Kills the daemon at random and starts it again, until it is stopped. */
+/* Kills the daemon at random and starts it again, until it is stopped. Where no
+ * life is long enough for a round, on a busy machine, they become longer. */
 struct chaos {
 	pthread_t thread;
 	uint64_t seed;
@@ -472,12 +478,19 @@ struct chaos {
 static void *make_chaos(void *opaque)
 {
 	struct chaos *chaos = opaque;
+	uint32_t pause_us_max = chaos->pause_us_max;
 
 	while (!chaos->stop) {
+		unsigned before = progress;
+
 		usleep((useconds_t)(tm_test_random(&chaos->seed) %
-				    chaos->pause_us_max));
+				    pause_us_max));
 		restart_daemon();
 		chaos->deaths++;
+		if (progress != before)
+			pause_us_max = chaos->pause_us_max;
+		else if (pause_us_max < 5000000)
+			pause_us_max *= 2;
 	}
 	return NULL;
 }
@@ -592,6 +605,7 @@ START_TEST(pools_are_made_once_while_the_daemon_is_killed)
 		ck_assert_int_eq(tmem_pool_get_info(client, 1, &info), -ENOENT);
 		ck_assert_int_eq(tmem_pool_get_info(client, 0, &info), 0);
 		ck_assert_int_eq(tmem_pool_destroy(client, pool), 0);
+		progress++;
 	}
 	end_chaos(&chaos);
 }
@@ -722,6 +736,7 @@ START_TEST(a_batch_outlives_the_daemon)
 			ck_assert_int_eq(requests[i].result, TMEM_GET_HIT);
 			ck_assert_mem_eq(in[i], want, sizeof(want));
 		}
+		progress++;
 	}
 	end_chaos(&chaos);
 }
