@@ -37,7 +37,7 @@ ask()
 	local want=$1 method=$2 path=$3 got
 	shift 3
 	called="$method $path $*"
-	got=$(curl -sS -o out -w '%{http_code}' --max-time 20 -X "$method" \
+	got=$(curl -sS -o out -w '%{http_code}' --max-time 60 -X "$method" \
 		--unix-socket control ${1+--data-binary "$1"} \
 		"http://tmem$path" 2>err) ||
 		complain "$called: curl: $(cat err)"

@@ -17,7 +17,7 @@ start_host --metrics metrics web db
 talk()
 {
 	called="talk $1"
-	timeout 20 perl -MIO::Socket::UNIX -e '
+	timeout 60 perl -MIO::Socket::UNIX -e '
 		$SIG{PIPE} = "IGNORE";
 		sub connected { IO::Socket::UNIX->new(Peer => "control") || die }
 		my $s = connected();

@@ -97,6 +97,7 @@ expect 0 destroy frozen
 perl -MIO::Socket::UNIX -e '
 	$SIG{PIPE} = "IGNORE";
 	my $l = IO::Socket::UNIX->new(Local => "slow", Listen => 1) || die;
+	open my $ready, ">", "listening" or die; close $ready;
 	open my $f, "<", "web.save" or die; read $f, my $b, 50_000;
 	while (my $s = $l->accept) {
 		print $s "HTTP/1.1 200 OK\r\n\r\n", $b; $s->flush;
@@ -104,7 +105,10 @@ perl -MIO::Socket::UNIX -e '
 	}' &
 slow=$!
 started="$started $slow"
-until test -S slow; do sleep 0.01; done
+until test -e listening; do
+	kill -0 $slow || break
+	sleep 0.01
+done
 echo precious >interrupted
 for signal in INT TERM HUP; do
 	called="save, SIG$signal"
@@ -112,7 +116,7 @@ for signal in INT TERM HUP; do
 	perl -e '$SIG{INT} = $SIG{HUP} = "DEFAULT"; exec @ARGV' \
 		tmem --control slow save web interrupted 2>err >out &
 	job=$!
-	for i in $(seq 500); do
+	for i in $(seq 6000); do
 		test -n "$(find . -name 'interrupted.*' -size +24k)" && break
 		sleep 0.01
 	done

@@ -227,7 +227,7 @@ static int daemon_call(struct conform_port *port, int guest,
 	struct ring_port *p = (struct ring_port *)port;
 	struct pollfd peer = { .fd = p->peers[guest].fd, .events = POLLRDHUP };
 
-	if (p->has_ended[guest] && poll(&peer, 1, 5000) > 0)
+	if (p->has_ended[guest] && poll(&peer, 1, 60000) > 0)
 		return -ENODEV;
 	return ring_call(port, guest, op, is_compat);
 }

@@ -39,7 +39,7 @@ of()
 # goes CLIENT: there is no such client, soon.
 goes()
 {
-	for _ in $(seq 600); do
+	for _ in $(seq 1200); do
 		tmem list --json | grep -q "\"$1\"" || return
 		sleep 0.05
 	done
@@ -63,7 +63,7 @@ attach()
 	client=$!
 	started="$started $client"
 	exec 3>go
-	for i in $(seq 200); do
+	for i in $(seq 1200); do
 		grep -q ready client.out && return 0
 		kill -0 $client 2>/dev/null || break
 		sleep 0.05
@@ -153,7 +153,7 @@ reloads()
 	local seen i
 	seen=$(wc -l <"$log")
 	kill -HUP "$daemon"
-	for i in $(seq 400); do
+	for i in $(seq 1200); do
 		tail -n +$((seen + 1)) "$log" >since
 		grep -q reloaded since && break
 		sleep 0.05

@@ -134,7 +134,7 @@ reload()
 	local seen
 	seen=$(wc -l <"$log")
 	kill -HUP "$daemon"
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		tail -n +$((seen + 1)) "$log" | grep -qF -- "$1" && return
 		sleep 0.05
 	done
@@ -188,7 +188,7 @@ for files in $(seq 14 2 30); do
 		break
 	fi
 	daemon=$old log=$old_log
-	for _ in $(seq 600); do
+	for _ in $(seq 1200); do
 		test "$(holder)" = "$daemon" && break
 		sleep 0.05
 	done

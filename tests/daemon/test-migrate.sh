@@ -99,7 +99,7 @@ nothing_happened()
 until_true()
 {
 	local i
-	for i in $(seq 200); do
+	for i in $(seq 1200); do
 		"$@" && return
 		sleep 0.05
 	done
@@ -225,10 +225,12 @@ kill_migration()
 }
 
 what="the program is killed while it copies"
-in_the_midst "exec:exec sleep 5" true
+in_the_midst 'exec:echo $$ >copier; exec sleep 60' true
+until_true test -s copier
 until_true is_migrating
 kill_migration
 until_true is_thawed
+kill "$(cat copier)"
 nothing_happened
 
 what="the program is killed when all is copied"

@@ -135,7 +135,7 @@ static inline int raw_listen(struct raw_peer *peer)
 	struct cmsghdr *c;
 	void *at;
 
-	if (!raw_hears(peer, 5000))
+	if (!raw_hears(peer, 60000))
 		return -ETIMEDOUT;
 	if (recvmsg(peer->fd, &message, MSG_CMSG_CLOEXEC) !=
 	    sizeof(peer->welcome))
@@ -233,7 +233,7 @@ static inline int raw_call(struct raw_peer *peer, const struct tm_ring_op *op,
 			   uint32_t flags)
 {
 	raw_submit(peer, op, flags);
-	if (!raw_is_answered(peer, 5000))
+	if (!raw_is_answered(peer, 60000))
 		return INT32_MIN;
 	return raw_completion(peer, peer->submitted - 1)->result;
 }

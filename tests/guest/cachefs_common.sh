@@ -20,7 +20,7 @@ mount()
 	timeout -k 5 120 ./example "$@" src mnt >out 2>err </dev/null &
 	mounted=$!
 	local i
-	for i in $(seq 400); do
+	for i in $(seq 3000); do
 		mountpoint -q mnt && return
 		kill -0 $mounted 2>/dev/null || break
 		sleep 0.02

@@ -80,7 +80,7 @@ mv file kept
 mkdir file
 start --memory 16M --arena "$arena" --config disks.conf
 logged 'disk vm1: backing'
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
 	tmem list --json | grep -q '"vm2"' || break
 	sleep 0.05
 done

@@ -99,7 +99,7 @@ for _ in $(seq 50); do
 done
 grep -q 'a successor takes the disks over' err || complain "a disk may come: $(cat err)"
 wait $!
-for _ in $(seq 600); do
+for _ in $(seq 1200); do
 	tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>err && break
 	sleep 0.05
 done
@@ -140,7 +140,7 @@ grep -q 'no backing file' err || complain "no backing file: $(cat err)"
 "$peer" vm2 write 9 256 || complain "vm2 cannot be written"
 before=$(field vm2 blocks_in_tmem)
 tmem set --memory auto,max=64M,reserve=1000T || complain "set: status $?"
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
 	test "$(field vm2 blocks_in_tmem)" -lt 64 && break
 	sleep 0.05
 done
@@ -165,7 +165,7 @@ test -e vm2 && complain "its socket is still there"
 tmem list | grep -q vm2 && complain "its client is still there"
 tmem disk remove vm2 2>err && complain "it is removed twice"
 tmem destroy vm1
-for _ in $(seq 100); do
+for _ in $(seq 1200); do
 	test -z "$(field vm1 name)" && break
 	sleep 0.05
 done
