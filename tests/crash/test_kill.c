@@ -686,10 +686,12 @@ static void run_round(const struct tmem_store_config *config,
 	tally->rounds++;
 }
 
-/* Is there a kind of operation that nobody was killed in? */
+/* Is there a kind of operation that nobody was killed in, or something that did
+ * not happen at all? */
 static bool is_missing(const struct tally *tally)
 {
-	bool missing = !tally->kills_moving;
+	bool missing =
+		!tally->kills_moving || !tally->evictions || !tally->moves;
 
 	for (unsigned i = PUT; i < PHASES; i++)
 		missing |= !tally->kills[i];
