@@ -54,10 +54,14 @@ put group/memory.stat "$(sed "s/^file .*/file $((110 * mib))/" group/memory.stat
 within 20 holds group/memory.reclaim $((200 * mib - floor)) ||
 	complain "reclaim: asks for $(cat group/memory.reclaim) of the rest"
 test "$(cat group/memory.high)" = max || complain "reclaim: wrote memory.high"
-# At its floor nothing is asked for any more.
+# At its floor nothing is asked for any more, once it has seen that it is there.
+current_is()
+{
+	test "$(value current_bytes)" = "$1"
+}
 put group/memory.current $floor
+within 20 current_is $floor || complain "reclaim: $(value current_bytes) bytes are not the floor"
 put group/memory.reclaim nothing
-within 20 is_at_least current_bytes $floor
 before=$(value targets_total)
 within 20 is_at_least targets_total $((before + 2))
 holds group/memory.reclaim nothing || complain "reclaim: below the floor"

@@ -50,6 +50,9 @@ test "$(grep -c 'nodir/state' "$agent_log")" = 1 ||
 agent_ends
 TMEM_BALLOON=$scratch/nodir/state agent_launch --config "$scratch/two.conf"
 sleep 1.2
+# It is heard when it has got as far as that, too.
+mkdir nodir
+within 30 test -s nodir/state || complain "no state where a folder has come"
 agent_ends
 grep -q nodir "$agent_log" && complain "the usual place: $(cat "$agent_log")"
 # Another state: the new one is there when the old one goes, and both locks are
