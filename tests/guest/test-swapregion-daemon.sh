@@ -9,14 +9,14 @@ export TMPDIR=$scratch
 build_example swapregion
 
 start --memory 64M --arena "$arena"
-timeout 120 ./example --socket "$TMEM_SOCKET" --size 32M --memory 8M \
+timeout 600 ./example --socket "$TMEM_SOCKET" --size 32M --memory 8M \
 	--steps 60000 >out 2>err </dev/null &
 example=$!
-# As soon as the daemon has pages of it; unless that is over already.
-for _ in $(seq 400); do
-	tmem list --json 2>/dev/null | grep -q swapregion && break
+# As soon as it is there, and before it is over.
+for _ in $(seq 6000); do
+	grep -q 'client swapregion: attached' "$log" && break
 	kill -0 $example 2>/dev/null || break
-	sleep 0.02
+	sleep 0.01
 done
 kills=0
 for _ in 1 2 3; do
