@@ -349,7 +349,8 @@ START_TEST(a_late_answer_is_no_other_calls)
 	struct tmem_request requests[3];
 
 	prepare();
-	actor.timeout_ms = 1000;
+	/* In which it also begins, and answers in its second life. */
+	actor.timeout_ms = 5000;
 	actor.lives[0].is_late = true;
 	for (unsigned i = 0; i < count; i++) {
 		reply(0, (struct reply){ TM_RING_GET_PAGE, 1, false, true,
