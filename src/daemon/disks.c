@@ -18,10 +18,10 @@
  * When the host is short of memory, and what is held is persistent, a thread
  * writes pages of disks to their files, step by step, as long as that is so.
  *
- * A successor is given all of them, as they are: from before it is told how many
- * sockets there are no disk comes or goes, and who asks for that is told so.
- * Pages go to files a step at a time, so that who takes the disks over, or ends
- * them, waits for STEP_BYTES at most, and does so while guests are served.
+ * A successor is given all of them, as they are: from before it is told how
+ * many sockets there are no disk comes or goes, and who asks for that is told
+ * so. Pages go to files a step at a time, so that who takes the disks over, or
+ * ends them, waits for STEP_BYTES at most, and does so while guests are served.
  *
  * Locks: disks.lock guards the list, references and what was dropped.
  */

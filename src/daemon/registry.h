@@ -146,8 +146,8 @@ void tm_registry_state(struct tm_registry *registry,
 		       const struct tm_member *member,
 		       struct tm_member_state *state);
 
-/* From now on no operator ends a client: nobody is at it when this returns. Until
- * tm_registry_go_on(). */
+/* From now on no operator ends a client: nobody is at it when this returns.
+ * Until tm_registry_go_on(). */
 void tm_registry_hold(struct tm_registry *registry);
 void tm_registry_go_on(struct tm_registry *registry);
 /* Who ends one for an operator locks the settings, asks this first, and keeps
