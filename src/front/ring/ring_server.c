@@ -636,9 +636,10 @@ int tm_ring_server_export(struct tm_ring_server *server, tm_ring_give_fn *give,
 
 	atomic_store(&server->is_paused, true);
 	wait_for_answer(server);
-	/* The acceptor does nothing until it is asked to. */
+	/* The acceptor does nothing until it is asked to. Who was dropped has no
+	 * client any more, and is not to be given another. */
 	for (struct tm_channel *c = server->channels; c && !err; c = c->next)
-		if (c->state == TM_CHANNEL_OPEN)
+		if (c->state == TM_CHANNEL_OPEN && !atomic_load(&c->is_dropped))
 			err = tm_channel_give(c, give, opaque);
 	return err;
 }
