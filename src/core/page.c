@@ -85,15 +85,13 @@ uint32_t tm_object_word(const struct tm_store *store,
 			   state);
 }
 
-bool tm_object_is(const struct tm_store *store, uint32_t number,
-		  const struct tmem_oid *oid)
+bool tm_object_restate(const struct tm_store *store, uint32_t number,
+		       const struct tmem_oid *oid)
 {
 	struct tm_object_record *record = tm_object_record(store, number);
 	struct tm_object_record written;
 	uint32_t word;
 
-	if (!memcmp(record->oid, oid, sizeof(*oid)))
-		return true;
 	/* Another one of the same hash; or what its word says it is not. Who is
 	 * told that it is not there puts it again, or believes that it is gone,
 	 * until a reopening mends the record. */

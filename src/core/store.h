@@ -33,6 +33,7 @@
 
 #include <pthread.h>
 #include <stdalign.h>
+#include <string.h>
 
 #include "arena.h"
 #include "clock.h"
@@ -383,10 +384,18 @@ static inline struct tm_shard *tm_shard_of(struct tm_pool *pool, uint64_t hash)
 	return &pool->shards[hash >> 60];
 }
 
-/* Is object @number, live and of that hash, @oid's? A flipped bit in its record
- * is turned back first. The lock by which it was found is held. */
-bool tm_object_is(const struct tm_store *store, uint32_t number,
-		  const struct tmem_oid *oid);
+/* Turns a flipped bit in the record of object @number back, if it is @oid's. */
+bool tm_object_restate(const struct tm_store *store, uint32_t number,
+		       const struct tmem_oid *oid);
+/* Is object @number, live and of that hash, @oid's? The lock by which it was
+ * found is held. */
+static inline bool tm_object_is(const struct tm_store *store, uint32_t number,
+				const struct tmem_oid *oid)
+{
+	return !memcmp(tm_object_record(store, number)->oid, oid,
+		       sizeof(*oid)) ||
+	       tm_object_restate(store, number, oid);
+}
 
 /* The live slice of (oid, high), or NULL. */
 struct tm_slice *tm_slice_find(struct tm_context *context,

@@ -915,23 +915,22 @@ END_TEST
 /* Of two objects of one oid there is no telling which is the newer one. */
 START_TEST(twins_both_go)
 {
-	struct tm_object_record *from, *to;
+	struct tm_object_record *objects, *from, *to;
 	struct tm_superblock *super;
 	struct rig rig;
-	uint32_t number;
-	uint64_t hash;
+	uint64_t seed, hash;
 
 	rig_open(&rig);
 	super = (struct tm_superblock *)rig.arena;
+	objects = (struct tm_object_record *)(rig.arena +
+					      super->objects.offset_bytes);
 	put_own(&rig, 1000);
 	from = find_object(&rig, 1005);
 	to = find_object(&rig, 1010);
-	number = (uint32_t)(to - (struct tm_object_record *)(rig.arena +
-							     super->objects
-								     .offset_bytes));
 	memcpy(to->oid, from->oid, sizeof(to->oid));
-	hash = XXH3_64bits_withSeed(to, offsetof(struct tm_object_record, state),
-				    super->hash_seed + number);
+	seed = super->hash_seed + (uint64_t)(to - objects);
+	hash = XXH3_64bits_withSeed(
+		to, offsetof(struct tm_object_record, state), seed);
 	to->state = tm_record_word(TM_RECORD_LIVE, (uint32_t)hash);
 	reopen(&rig);
 	for (uint32_t n = 1000; n < 1000 + FEW; n++) {
@@ -940,8 +939,8 @@ START_TEST(twins_both_go)
 
 		ck_assert_int_eq(tmem_get(rig.client, rig.pool, &own, 0, page,
 					  0),
-				 n == 1005 || n == 1010 ? TMEM_GET_MISS
-							: TMEM_GET_HIT);
+				 n == 1005 || n == 1010 ? TMEM_GET_MISS :
+							  TMEM_GET_HIT);
 	}
 	expect_others(&rig, 0);
 	ck_assert_int_eq(tmem_store_check(rig.store), 0);
