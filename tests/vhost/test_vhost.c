@@ -799,7 +799,8 @@ END_TEST
 
 /* Who looks at an event is overtaken by its owner, who empties it. */
 static _Atomic bool is_fickle;
-static _Atomic unsigned times_overtaken;
+/* How often the door's thread has looked at one, waiting for a worker. */
+static _Atomic unsigned looks;
 
 int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
@@ -810,11 +811,52 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 	uint64_t value;
 	struct iovec iov = { &value, sizeof(value) };
 
-	if (is_fickle && ready > 0 && count == 1 && timeout_ms == 0) {
+	if (count != 1 || timeout_ms)
+		return ready;
+	looks++;
+	if (is_fickle && !ready)
 		ck_assert_int_gt(preadv2(fds->fd, &iov, 1, -1, RWF_NOWAIT), 0);
-		times_overtaken++;
-	}
 	return ready;
+}
+
+static void wait_for_looks(unsigned more)
+{
+	unsigned wanted = looks + more;
+
+	for (int i = 0; i < 300000 && (int)(looks - wanted) < 0; i++)
+		usleep(100);
+	ck_assert_int_ge((int)(looks - wanted), 0);
+}
+
+/* A request that waits for the disk. */
+static void hold_request(void)
+{
+	plain_disk_hold(disk, true);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_IN, 0, 4096);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	while (!plain_disk_waiting(disk))
+		usleep(100);
+}
+
+static bool is_called(uint32_t queue)
+{
+	struct pollfd polled = {
+		.fd = peer.queue[queue].call_fd,
+		.events = POLLIN,
+	};
+
+	return poll(&polled, 1, PEER_WAIT_MS) > 0;
+}
+
+/* Who writes one more to it waits. */
+static void fill_event(int fd)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	uint64_t value;
+
+	while (write(fd, &full, sizeof(full)) < 0)
+		ck_assert_int_gt(read(fd, &value, sizeof(value)), 0);
 }
 
 static void *stop_queue(void *opaque)
@@ -824,33 +866,86 @@ static void *stop_queue(void *opaque)
 
 START_TEST(a_fickle_event_keeps_nobody_waiting)
 {
-	const uint64_t one = 1;
 	pthread_t stopper;
 	void *result;
 
 	connect_peer(1);
-	plain_disk_hold(disk, true);
-	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_IN, 0, 4096);
-	peer_offer(&peer, 0, 0);
-	peer_kick(&peer, 0);
-	while (!plain_disk_waiting(disk))
-		usleep(100);
+	ck_assert(is_called(0));
 	/* Nobody else writes to it: no signal is wanted for the next 100. */
 	*(uint16_t *)(void *)(peer.memory + PEER_AVAILABLE +
 			      TM_VIRTIO_RING_ENTRIES + 2 * PEER_ENTRIES) =
 		htole16(100);
-	ck_assert_int_gt(write(peer.queue[0].call_fd, &one, sizeof(one)), 0);
+	hold_request();
+	fill_event(peer.queue[0].call_fd);
 	set_waits(peer.queue[0].call_fd, true);
 	is_fickle = true;
 	/* The door's thread, which waits for the worker, looks at its events.
 	 */
 	pthread_create(&stopper, NULL, stop_queue, &peer);
-	while (!times_overtaken)
-		usleep(100);
+	wait_for_looks(2);
 	is_fickle = false;
 	plain_disk_hold(disk, false);
 	pthread_join(stopper, &result);
 	ck_assert_int_eq((intptr_t)result, 1);
+}
+END_TEST
+
+static void *enable_queue(void *opaque)
+{
+	return (void *)(intptr_t)peer_set_state(
+		opaque, TM_VHOST_SET_VRING_ENABLE, 0, 1);
+}
+
+/* The door's thread waits for a worker, whose request waits for the disk: is
+ * the call of @queue left there? */
+static bool is_left(uint32_t queue, unsigned more_looks)
+{
+	struct pollfd polled = {
+		.fd = peer.queue[queue].call_fd,
+		.events = POLLIN,
+	};
+	pthread_t thread;
+	void *result;
+	bool is_there;
+
+	hold_request();
+	pthread_create(&thread, NULL, enable_queue, &peer);
+	wait_for_looks(more_looks);
+	is_there = poll(&polled, 1, 0) > 0;
+	plain_disk_hold(disk, false);
+	pthread_join(thread, &result);
+	ck_assert_int_eq((intptr_t)result, 0);
+	ck_assert_uint_eq(peer_used_index(&peer, 0), peer.queue[0].available);
+	return is_there;
+}
+
+START_TEST(a_call_that_is_not_heard_yet_is_left)
+{
+	uint64_t value;
+
+	connect_peer(1);
+	/* That of its start. */
+	ck_assert(is_called(0));
+	ck_assert_int_gt(read(peer.queue[0].call_fd, &value, sizeof(value)), 0);
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_FLUSH, 0, 0);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	/* Of the first one it is told, and not of the next. */
+	ck_assert(is_called(0));
+	/* The first look has been followed by what it leads to. */
+	ck_assert(is_left(0, 2));
+	ck_assert(is_called(0));
+}
+END_TEST
+
+START_TEST(a_call_that_is_taken_away_is_made_again)
+{
+	connect_peer(3);
+	/* One that its worker does not write to meanwhile. */
+	ck_assert(is_called(2));
+	fill_event(peer.queue[2].call_fd);
+	ck_assert(!is_left(2, 3));
+	ck_assert(is_called(2));
 }
 END_TEST
 
@@ -1088,16 +1183,6 @@ START_TEST(what_got_into_the_used_ring_is_not_done_again)
 	munmap(queue, 4096);
 }
 END_TEST
-
-static bool is_called(uint32_t queue)
-{
-	struct pollfd polled = {
-		.fd = peer.queue[queue].call_fd,
-		.events = POLLIN,
-	};
-
-	return poll(&polled, 1, PEER_WAIT_MS) > 0;
-}
 
 /* Its back end died between the used ring and the call. */
 START_TEST(what_a_predecessor_did_not_tell_is_told)
@@ -1377,6 +1462,8 @@ int main(void)
 	tcase_add_test(tcase, memory_is_lent_within_bounds);
 	tcase_add_test(tcase, a_full_event_keeps_nobody_waiting);
 	tcase_add_test(tcase, a_fickle_event_keeps_nobody_waiting);
+	tcase_add_test(tcase, a_call_that_is_not_heard_yet_is_left);
+	tcase_add_test(tcase, a_call_that_is_taken_away_is_made_again);
 	tcase_add_loop_test(tcase,
 			    a_file_that_nobody_answers_for_keeps_nobody_waiting,
 			    0, 3);

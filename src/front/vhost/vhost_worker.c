@@ -264,13 +264,16 @@ static void wake(struct tm_vhost_worker *worker)
 		return; /* it could not be more awake */
 }
 
-/* What the worker writes to may be full. */
-static void empty(const struct tm_vhost_worker *worker, int fd)
+/* What the worker writes to may be full; what is not is somebody's call that
+ * has not been heard yet. Was it emptied? */
+static bool empty(const struct tm_vhost_worker *worker, int fd)
 {
-	struct pollfd polled = { .fd = fd, .events = POLLIN };
+	struct pollfd polled = { .fd = fd, .events = POLLOUT };
 
-	if (fd >= 0 && poll(&polled, 1, 0) > 0)
-		drain(worker, fd);
+	if (fd < 0 || poll(&polled, 1, 0) < 0 || polled.revents & POLLOUT)
+		return false;
+	drain(worker, fd);
+	return true;
 }
 
 /* What it reads may be empty. */
@@ -287,18 +290,38 @@ static void fill(int fd)
 /* A front end can make an event wait for its writer, whatever we set at first,
  * and on old kernels for its reader. Who empties a full one, and there fills an
  * empty one, sets the worker free. This thread waits for none of them, or the
- * door could never be closed; on old kernels it can be made to. */
-static void nudge(struct tm_vhost_worker *worker)
+ * door could never be closed; on old kernels it can be made to.
+ *
+ * The worker uses no ring that is not started, and it may be a successor's.
+ * Was a call taken away? */
+static bool nudge(struct tm_vhost_worker *worker)
+{
+	struct tm_vhost_device *device = worker->device;
+	bool is_taken = false;
+
+	for (uint32_t i = worker->number; i < device->blk.queues;
+	     i += device->worker_count) {
+		struct tm_vhost_ring *ring = &device->rings[i];
+
+		if (!ring->is_started)
+			continue;
+		is_taken |= empty(worker, ring->call_fd);
+		empty(worker, ring->error_fd);
+		if (worker->reads_may_wait)
+			fill(ring->kick_fd);
+	}
+	return is_taken;
+}
+
+/* Whoever had not heard a call that was taken away hears another one. */
+static void owe_calls(struct tm_vhost_worker *worker)
 {
 	struct tm_vhost_device *device = worker->device;
 
 	for (uint32_t i = worker->number; i < device->blk.queues;
-	     i += device->worker_count) {
-		empty(worker, device->rings[i].call_fd);
-		empty(worker, device->rings[i].error_fd);
-		if (worker->reads_may_wait)
-			fill(device->rings[i].kick_fd);
-	}
+	     i += device->worker_count)
+		if (device->rings[i].is_started)
+			device->rings[i].owes_call = true;
 }
 
 static bool wait_until_parked(struct tm_vhost_worker *worker)
@@ -321,10 +344,14 @@ static bool wait_until_parked(struct tm_vhost_worker *worker)
 
 void tm_vhost_worker_park(struct tm_vhost_worker *worker)
 {
+	bool is_taken = false;
+
 	atomic_store(&worker->is_parking, true);
 	wake(worker);
 	while (!wait_until_parked(worker))
-		nudge(worker);
+		is_taken |= nudge(worker);
+	if (is_taken)
+		owe_calls(worker);
 }
 
 void tm_vhost_worker_go_on(struct tm_vhost_worker *worker)
