@@ -57,6 +57,16 @@ struct tmem_guest_memory {
 	struct tm_epoch epoch;
 };
 
+uint64_t tm_guest_memory_align_bytes(const struct stat *st)
+{
+	uint64_t align = (uint64_t)st->st_blksize;
+
+	if (align < TMEM_PAGE_SIZE || align > TM_GUEST_MEMORY_ALIGN_MAX_BYTES ||
+	    (align & (align - 1)))
+		return TMEM_PAGE_SIZE;
+	return align;
+}
+
 /* --- copying -------------------------------------------------------------- */
 
 struct guard {

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "harness.h"
 #include "raw_peer.h"
@@ -332,6 +333,47 @@ START_TEST(memory_that_changes_meanwhile_is_copied_once)
 	}
 	stop = true;
 	pthread_join(thread, NULL);
+}
+END_TEST
+
+static bool has_mapping(const char *of)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	bool has = false;
+
+	ck_assert_ptr_nonnull(maps);
+	while (fgets(line, sizeof(line), maps))
+		has |= strstr(line, of) != NULL;
+	fclose(maps);
+	return has;
+}
+
+/* Its pages are huge, whether there are any or not: less than one, and all of
+ * one. */
+START_TEST(memory_of_huge_pages_is_given_back)
+{
+	int fd = memfd_create("huge-peer", MFD_CLOEXEC | MFD_HUGETLB);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) || ftruncate(fd, st.st_blksize)) {
+		puts("no huge pages here");
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	close(bad.memory_fd);
+	bad.memory_fd = fd;
+	bad.hello.memory_bytes = _i ? (uint64_t)st.st_blksize : TMEM_PAGE_SIZE;
+	attach_bad();
+	ck_assert(has_mapping("memfd:huge-peer"));
+	raw_close(&bad);
+	wait_for_detach(1);
+	/* It is let go of after that. */
+	for (int i = 0; i < 30000 && has_mapping("memfd:huge-peer"); i++)
+		usleep(1000);
+	ck_assert(!has_mapping("memfd:huge-peer"));
+	raw_init(&bad, "bad");
 }
 END_TEST
 
@@ -771,6 +813,7 @@ static Suite *ring_suite(void)
 			    2);
 	tcase_add_test(tcase, holes_read_as_zeros);
 	tcase_add_test(tcase, memory_that_changes_meanwhile_is_copied_once);
+	tcase_add_loop_test(tcase, memory_of_huge_pages_is_given_back, 0, 2);
 	tcase_add_loop_test(tcase, a_greeting_that_is_wrong_is_refused, 0, 14);
 	tcase_add_loop_test(tcase, a_greeting_must_be_whole, 0, 4);
 	tcase_add_loop_test(tcase, only_memory_is_taken_for_memory, 0, 6);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "guest_memory.h"
 
 /* Enough for what codecs put on a stack, and little where stacks are locked. */
 #define STACK_BYTES (512u << 10)
@@ -57,7 +58,7 @@ void tm_channel_free(struct tm_channel *channel)
 		       channel->ring_bytes * channel->ring_count);
 	tmem_guest_memory_destroy(channel->memory);
 	if (channel->memory_at)
-		munmap(channel->memory_at, (size_t)channel->hello.memory_bytes);
+		munmap(channel->memory_at, channel->mapped_bytes);
 	if (channel->rings_fd >= 0)
 		close(channel->rings_fd);
 	if (channel->memory_fd >= 0)
@@ -217,24 +218,33 @@ int tm_channel_welcome(struct tm_channel *channel, int status,
 
 int tm_channel_map_memory(struct tm_channel *channel)
 {
-	size_t bytes = (size_t)channel->hello.memory_bytes;
+	uint64_t bytes = channel->hello.memory_bytes, align_bytes;
+	size_t mapped_bytes;
+	struct stat st;
 	void *at;
 	int err;
 
-	if (bytes != channel->hello.memory_bytes)
+	if (fstat(channel->memory_fd, &st) < 0)
+		return -errno;
+	align_bytes = tm_guest_memory_align_bytes(&st);
+	bytes = (bytes + align_bytes - 1) / align_bytes * align_bytes;
+	mapped_bytes = (size_t)bytes;
+	if (mapped_bytes != bytes)
 		return -EFBIG;
-	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	at = mmap(NULL, mapped_bytes, PROT_READ | PROT_WRITE,
 		  MAP_SHARED | MAP_NORESERVE, channel->memory_fd, 0);
 	if (at == MAP_FAILED)
 		return -ENOMEM;
 	channel->memory_at = at;
+	channel->mapped_bytes = mapped_bytes;
 	/* What it is put for is not for a dump to show, nor for a child. */
-	madvise(at, bytes, MADV_DONTDUMP);
-	madvise(at, bytes, MADV_DONTFORK);
+	madvise(at, mapped_bytes, MADV_DONTDUMP);
+	madvise(at, mapped_bytes, MADV_DONTFORK);
 	err = tmem_guest_memory_create(&channel->memory);
 	if (!err)
-		err = tmem_guest_memory_add(channel->memory, 0,
-					    bytes / TMEM_PAGE_SIZE, at, true);
+		err = tmem_guest_memory_add(
+			channel->memory, 0,
+			channel->hello.memory_bytes / TMEM_PAGE_SIZE, at, true);
 	if (!err)
 		tmem_xen_domain_set_memory(channel->attachment.domain,
 					   channel->memory);

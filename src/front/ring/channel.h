@@ -78,6 +78,7 @@ struct tm_channel {
 	struct tm_ring_attachment attachment;
 	int memory_fd;
 	void *memory_at;
+	size_t mapped_bytes;	/* to a huge page's end */
 	struct tmem_guest_memory *memory;
 	int rings_fd;
 	uint8_t *rings_at;

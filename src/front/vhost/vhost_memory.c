@@ -36,7 +36,6 @@
 #include "vhost_descriptor.h"
 #include "vhost_memory.h"
 
-#define ALIGN_MAX_BYTES (UINT64_C(1) << 30)
 #define ALL_MAX_BYTES (UINT64_C(1) << 42)
 
 struct mapping {
@@ -106,7 +105,8 @@ static const char *check_numbers(const struct tm_vhost_memory *memory,
 	if (wraps(region->guest_address, bytes) ||
 	    wraps(region->user_address, bytes) ||
 	    wraps(region->map_offset, bytes) ||
-	    region->map_offset + bytes > INT64_MAX - ALIGN_MAX_BYTES)
+	    region->map_offset + bytes >
+		    INT64_MAX - TM_GUEST_MEMORY_ALIGN_MAX_BYTES)
 		return "a memory region that wraps";
 	for (size_t i = 0; i < memory->count; i++) {
 		const struct tm_vhost_region *other =
@@ -130,7 +130,6 @@ static const char *check_file(const struct tm_vhost_region *region, int fd,
 {
 	struct statfs fs;
 	struct stat st;
-	uint64_t align;
 
 	if (!tm_vhost_is_memory(fd))
 		return "memory that is neither tmpfs, memfd nor hugetlbfs";
@@ -141,11 +140,7 @@ static const char *check_file(const struct tm_vhost_region *region, int fd,
 	if (st.st_size < 0 ||
 	    (uint64_t)st.st_size < region->map_offset + region->size_bytes)
 		return "a memory region beyond the end of its file";
-	align = (uint64_t)st.st_blksize;
-	if (align < TMEM_PAGE_SIZE || align > ALIGN_MAX_BYTES ||
-	    (align & (align - 1)))
-		align = TMEM_PAGE_SIZE;
-	*align_bytes = align;
+	*align_bytes = tm_guest_memory_align_bytes(&st);
 	return NULL;
 }
 
