@@ -79,8 +79,8 @@ struct tm_disk_config {
  *
  * Return: 0, or
  * -EINVAL: a size or combination that is none; the log says which.
- * -EMEDIUMTYPE: the backing file is of another disk, or cannot have holes
- *	punched; nothing was changed.
+ * -EMEDIUMTYPE: the backing file is of another disk, was cut short, or cannot
+ *	have holes punched; nothing was changed.
  * -ENOSPC: the store refused even the disk's own label.
  * -ENOENT, -EACCES, ...: of the files; what the client's functions answer.
  */

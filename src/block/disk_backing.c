@@ -154,6 +154,22 @@ static int make_file(struct tm_backing *backing,
 	return err ? refuse(backing, path, strerror(-err), err) : 0;
 }
 
+/* What is beyond the end of a file would read as zeros, as what was never
+ * written does. */
+static int check_size(const struct tm_backing *backing, const char *path)
+{
+	struct stat stat;
+
+	if (fstat(backing->fd, &stat))
+		return refuse(backing, path, strerror(errno), -errno);
+	if (stat.st_size < place_of(backing->blocks))
+		return refuse(backing, path,
+			      "it was cut short, and what was there is gone; "
+			      "destroy the disk's client to begin anew",
+			      -EMEDIUMTYPE);
+	return 0;
+}
+
 static int check_header(const struct tm_backing *backing,
 			const struct tm_disk_label *label, const char *path,
 			const struct backing_header *header)
@@ -173,10 +189,7 @@ static int check_header(const struct tm_backing *backing,
 			      "of another disk, or of this one before it was "
 			      "made anew; remove it if its data may go",
 			      -EMEDIUMTYPE);
-	return punch(backing->fd, place_of(backing->blocks), TM_BLOCK_SIZE)
-		       ? refuse(backing, path, "holes cannot be punched in it",
-				-EMEDIUMTYPE)
-		       : 0;
+	return 0;
 }
 
 /* One bit for each block that has data. */
@@ -229,6 +242,12 @@ static int prepare_file(struct tm_backing *backing,
 			      -EMEDIUMTYPE);
 	}
 	err = check_header(backing, label, path, &header);
+	if (!err)
+		err = check_size(backing, path);
+	if (!err &&
+	    punch(backing->fd, place_of(backing->blocks), TM_BLOCK_SIZE))
+		err = refuse(backing, path, "holes cannot be punched in it",
+			     -EMEDIUMTYPE);
 	return err ? err : read_map(backing, path);
 }
 

@@ -41,8 +41,8 @@ struct tm_backing {
 /*
  * Opens @path, or makes it when @may_make.
  *
- * Return: 0, -EMEDIUMTYPE (of another disk, or cannot do what it must),
- * -EBUSY (open elsewhere), -ENOENT, ...; the log says more.
+ * Return: 0, -EMEDIUMTYPE (of another disk, cut short, or cannot do what it
+ * must), -EBUSY (open elsewhere), -ENOENT, ...; the log says more.
  */
 int tm_backing_open(struct tm_backing *backing, const struct tm_disk *disk,
 		    const struct tm_disk_label *label, const char *path,

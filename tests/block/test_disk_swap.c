@@ -682,6 +682,43 @@ START_TEST(a_backing_file_cut_short_fails_what_was_there)
 }
 END_TEST
 
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* By a block that was in it, by one that was not, by a byte. */
+START_TEST(a_backing_file_cut_short_is_refused_and_unchanged)
+{
+	static const off_t sizes[] = { 4 * 4096, BLOCKS * 4096,
+				       (BLOCKS + 1) * 4096 - 1 };
+	char path[RIG_PATH];
+	struct disk_rig rig;
+
+	begin_backed(&rig, ROOMY, path);
+	for (uint64_t b = 0; b < 4; b++)
+		ck_assert_int_eq(rig_write(&rig, b, 1), 0);
+	ck_assert_int_eq(tm_disk_demote(rig.disk, 4 * 4096), 4 * 4096);
+	ck_assert_int_eq(size_of(path), (BLOCKS + 1) * 4096);
+	tm_disk_close(rig.disk);
+	rig.disk = NULL;
+	ck_assert_int_eq(truncate(path, sizes[_i]), 0);
+	ck_assert_int_eq(rig_open_disk(&rig), -EMEDIUMTYPE);
+	ck_assert_ptr_nonnull(strstr(rig.disk_error, "cut short"));
+	ck_assert_int_eq(size_of(path), sizes[_i]);
+	/* What is left of it can be had all the same. */
+	ck_assert_int_eq(truncate(path, (BLOCKS + 1) * 4096), 0);
+	rig_must_open(&rig);
+	for (uint64_t b = 0; b < 3; b++)
+		ck_assert_int_eq(rig_read(&rig, b, 1), 0);
+	rig_end(&rig);
+	unlink(path);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("disk_swap");
@@ -714,6 +751,8 @@ int main(void)
 	tcase_add_test(tc, a_backing_file_that_has_gone_is_refused);
 	tcase_add_test(tc, a_full_backing_file_fails_that_block_only);
 	tcase_add_test(tc, a_backing_file_cut_short_fails_what_was_there);
+	tcase_add_loop_test(
+		tc, a_backing_file_cut_short_is_refused_and_unchanged, 0, 3);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
 }
