@@ -462,9 +462,10 @@ void tmem_connect_config_init(struct tmem_connect_config *config);
  * out, each once. Persistent pools are as they were; ephemeral ones are there
  * again, under their ids, and empty. A call that waits longer than timeout_ms
  * answers -ETIMEDOUT: of a put or flush, nothing is left under its handle when
- * the daemon is back; a page that a get was to remove may be gone or not, and a
- * pool may have been made or not. -ENOTRECOVERABLE: so many calls timed out that
- * this promise cannot be kept; detach.
+ * the daemon is back, unless the client was detached or its process ended before
+ * that; a page that a get was to remove may be gone or not, and a pool may have
+ * been made or not. -ENOTRECOVERABLE: so many calls timed out that this promise
+ * cannot be kept; detach.
  *
  * Return: 0, or
  * -EINVAL: a name that is none.

@@ -100,10 +100,11 @@ static int put_place(struct tm_swap *swap, uint64_t block, int place,
 			swap->disk.is_embedded ? TMEM_PUT_EXPLAIN : 0);
 }
 
-/* A flush that timed out is never dropped: it is as good as done. */
+/* One that timed out is not done: the client makes it good before anything
+ * else, but only for as long as it is there itself. */
 static int flush_result(int result)
 {
-	return result >= 0 || result == -ETIMEDOUT ? 0 : pool_result(result);
+	return result >= 0 ? 0 : pool_result(result);
 }
 
 int tm_swap_drop(struct tm_swap *swap, uint64_t block, int place)
@@ -368,7 +369,8 @@ static bool is_frozen_refusal(struct tm_swap *swap, int result,
  * attempt.
  *
  * Return: enum tmem_put_result, or a negative errno; -ETIMEDOUT when it stays
- * frozen. In all but the first case nothing is in that place.
+ * frozen, or the daemon stays away. Nothing is in that place unless it is
+ * stored, or perhaps when the daemon stays away.
  */
 static int put_on(struct tm_swap *swap, uint64_t block, int place,
 		  const void *page, struct patience *patience, int result)
@@ -390,6 +392,9 @@ static int put_on(struct tm_swap *swap, uint64_t block, int place,
 	}
 	if (is_refusal(result))
 		return TMEM_PUT_REFUSED;
+	/* It may have been stored, and a discard must flush it then. */
+	if (result == -ETIMEDOUT)
+		tm_bits_set(swap->maybe[place], block);
 	return result > 0 ? TMEM_PUT_STORED : result;
 }
 

@@ -17,8 +17,32 @@
 #define SMALL (UINT64_C(1) << 20)
 #define ROOMY (16 * TM_MIB)
 
-static void connect_to(struct disk_rig *rig, struct ring_host *host,
-		       uint64_t blocks)
+/* The daemon that dies at that batch from now on: before it is sent, or when it
+ * was carried out and is not answered. The linker's --wrap. */
+static struct {
+	pid_t daemon_pid;
+	unsigned batch;
+	bool is_done;
+} death;
+
+int __real_tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+		      uint32_t count);
+int __wrap_tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+		      uint32_t count);
+
+int __wrap_tmem_batch(struct tmem_client *client, struct tmem_request *requests,
+		      uint32_t count)
+{
+	if (death.batch && !--death.batch) {
+		if (death.is_done)
+			__real_tmem_batch(client, requests, count);
+		ring_host_kill(death.daemon_pid);
+	}
+	return __real_tmem_batch(client, requests, count);
+}
+
+static void connect_for(struct disk_rig *rig, struct ring_host *host,
+			uint64_t blocks, uint32_t timeout_ms)
 {
 	struct tmem_connect_config config;
 	int err;
@@ -28,12 +52,19 @@ static void connect_to(struct disk_rig *rig, struct ring_host *host,
 	config.socket = host->socket;
 	config.name = "vm";
 	config.rings = 2;
+	config.timeout_ms = timeout_ms;
 	err = tmem_connect(&config, &rig->t.client);
 	ck_assert_msg(!err, "connect: %d", err);
 	rig->config.kind = TM_DISK_SWAP;
 	rig->config.size_bytes = blocks * TM_BLOCK_SIZE;
 	rig->config.log = rig_log;
 	rig->config.log_opaque = rig;
+}
+
+static void connect_to(struct disk_rig *rig, struct ring_host *host,
+		       uint64_t blocks)
+{
+	connect_for(rig, host, blocks, 0);
 }
 
 static void begin(struct ring_host *host, struct disk_rig *rig,
@@ -285,6 +316,128 @@ START_TEST(the_disk_outlives_the_daemon)
 }
 END_TEST
 
+/* --- calls that time out -------------------------------------------------- */
+
+/* Long for a daemon that is there, short to wait for one that is not. */
+#define TIMEOUT_MS 2000
+
+/* A disk whose daemon is going to die. */
+struct mortal {
+	char arena[RIG_PATH];
+	struct ring_host host;
+	struct disk_rig rig;
+	pid_t daemon_pid;
+};
+
+static void open_mortal(struct mortal *m)
+{
+	m->daemon_pid = ring_host_fork(&m->host);
+	connect_for(&m->rig, &m->host, BLOCKS, TIMEOUT_MS);
+	rig_must_open(&m->rig);
+}
+
+static void begin_mortal(struct mortal *m)
+{
+	ring_host_init(&m->host, ROOMY);
+	rig_path(m->arena, "connected-arena");
+	m->host.config.arena = m->arena;
+	open_mortal(m);
+}
+
+/* The daemon is dead: now its client goes too, and what that remembered. */
+static void restart_both(struct mortal *m)
+{
+	tm_disk_close(m->rig.disk);
+	tmem_client_detach(m->rig.t.client);
+	open_mortal(m);
+}
+
+static void end_mortal(struct mortal *m)
+{
+	tm_disk_close(m->rig.disk);
+	tmem_client_detach(m->rig.t.client);
+	ring_host_kill(m->daemon_pid);
+	unlink(m->arena);
+	unlink(m->host.socket);
+}
+
+static int discard_3(struct disk_rig *rig, int how)
+{
+	switch (how) {
+	case 0:
+		return tm_disk_discard(rig->disk, 3 * 4096, 4096);
+	case 1:
+		return tm_disk_discard(rig->disk, 0, BLOCKS * 4096);
+	default:
+		return tm_disk_write_zeroes(rig->disk, 3 * 4096, 4096);
+	}
+}
+
+START_TEST(a_discard_that_timed_out_is_not_acknowledged)
+{
+	struct mortal m;
+
+	begin_mortal(&m);
+	ck_assert_int_eq(rig_write(&m.rig, 3, 1), 0);
+	ring_host_kill(m.daemon_pid);
+	ck_assert_int_eq(discard_3(&m.rig, _i), -ETIMEDOUT);
+	restart_both(&m);
+	ck_assert_int_eq(rig_read(&m.rig, 3, 1), 0);
+	ck_assert_int_eq(discard_3(&m.rig, _i), 0);
+	rig_reopen(&m.rig);
+	ck_assert_int_eq(rig_read(&m.rig, 3, 0), 0);
+	end_mortal(&m);
+}
+END_TEST
+
+/* The new data are stored, the old not flushed: a client that stays makes that
+ * good before it answers a read, and the old are not seen again. */
+START_TEST(a_write_whose_flush_timed_out_is_not_acknowledged)
+{
+	struct mortal m;
+
+	begin_mortal(&m);
+	ck_assert_int_eq(rig_write(&m.rig, 3, 1), 0);
+	death.daemon_pid = m.daemon_pid;
+	death.batch = 2;
+	ck_assert_int_eq(rig_write(&m.rig, 3, 2), -ETIMEDOUT);
+	if (_i) {
+		restart_both(&m);
+		ck_assert_int_eq(rig_read(&m.rig, 3, 1), 0);
+	} else {
+		ck_assert_int_eq(rig_read(&m.rig, 3, 2), -ETIMEDOUT);
+		m.daemon_pid = ring_host_fork(&m.host);
+		ck_assert_int_eq(rig_read(&m.rig, 3, 2), 0);
+		rig_reopen(&m.rig);
+		ck_assert_int_eq(rig_read(&m.rig, 3, 2), 0);
+	}
+	ck_assert_int_eq(rig_write(&m.rig, 3, 3), 0);
+	rig_reopen(&m.rig);
+	ck_assert_int_eq(rig_read(&m.rig, 3, 3), 0);
+	end_mortal(&m);
+}
+END_TEST
+
+/* What nobody knows to be stored is discarded all the same. */
+START_TEST(a_put_that_timed_out_may_be_there)
+{
+	struct mortal m;
+
+	begin_mortal(&m);
+	death.daemon_pid = m.daemon_pid;
+	death.batch = 1;
+	death.is_done = true;
+	ck_assert_int_eq(rig_write(&m.rig, 3, 1), -ETIMEDOUT);
+	ck_assert_int_eq(discard_3(&m.rig, 0), -ETIMEDOUT);
+	restart_both(&m);
+	ck_assert_int_eq(rig_read(&m.rig, 3, 1), 0);
+	ck_assert_int_eq(discard_3(&m.rig, 0), 0);
+	rig_reopen(&m.rig);
+	ck_assert_int_eq(rig_read(&m.rig, 3, 0), 0);
+	end_mortal(&m);
+}
+END_TEST
+
 /* What it says to type helps. */
 static void must_be_authorised(struct ring_host *host, struct disk_rig *rig)
 {
@@ -365,6 +518,11 @@ int main(void)
 	tcase_add_test(tc, all_blocks_of_a_write_wait_for_a_frozen_client);
 	tcase_add_test(tc, a_frozen_client_is_not_a_full_one_after_a_restart);
 	tcase_add_test(tc, the_disk_outlives_the_daemon);
+	tcase_add_loop_test(tc, a_discard_that_timed_out_is_not_acknowledged, 0,
+			    3);
+	tcase_add_loop_test(
+		tc, a_write_whose_flush_timed_out_is_not_acknowledged, 0, 2);
+	tcase_add_test(tc, a_put_that_timed_out_may_be_there);
 	tcase_add_loop_test(tc, a_cache_works_whatever_pool_it_may_have, 0, 2);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
