@@ -169,6 +169,7 @@ static int open_disk(const struct tm_nbd_options *options,
 		       tm_disk_open(&config, &nbd->disk));
 }
 
+/* After an error, what was opened is still open. */
 static int open_all(const struct tm_nbd_options *options,
 		    struct tm_nbd_disk *nbd)
 {
@@ -181,11 +182,7 @@ static int open_all(const struct tm_nbd_options *options,
 		if (!err)
 			err = attach(options, nbd);
 	}
-	if (!err)
-		err = open_disk(options, nbd);
-	if (err)
-		tm_nbd_disk_close(nbd);
-	return err;
+	return err ? err : open_disk(options, nbd);
 }
 
 /* Can there be such a backing file for a store that begins empty? */
@@ -231,13 +228,11 @@ int tm_nbd_disk_try(const struct tm_nbd_options *options)
 	}
 	if (!err)
 		err = open_all(options, &nbd);
-	if (err)
-		return err;
 	/* While it is locked, so that it is nobody else's. */
-	if (is_new && arena)
+	if (is_new && arena && nbd.store)
 		unlink(arena);
 	tm_nbd_disk_close(&nbd);
-	return 0;
+	return err;
 }
 
 /* Is memory of this process locked already? Before a store is open that is
@@ -281,6 +276,8 @@ int tm_nbd_disk_open(const struct tm_nbd_options *options,
 	}
 	lock_on_use();
 	err = open_all(options, nbd);
+	if (err)
+		tm_nbd_disk_close(nbd);
 	nbd->is_quiet = false;
 	return err;
 }

@@ -63,7 +63,8 @@ refused 'nowhere' image=nowhere memory=1M
 # Trying does not leave anything behind.
 refused 'there is no codec' 1G memory=1M codec=x arena="$scratch/a" \
 	backing="$scratch/b"
-for file in a b; do
+refused 'nowhere' image=nowhere memory=1M arena="$scratch/c"
+for file in a b c; do
 	test ! -e "$scratch/$file" || complain "$file was left"
 done
 finish
