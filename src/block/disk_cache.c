@@ -28,7 +28,8 @@
  *
  * Time stamps are as coarse as the kernel's tick: an image that was changed
  * just now could be changed again and look the same. Opening waits until the
- * last change is a few ticks old.
+ * last change is a few ticks old. Of an image that is read only, and for which
+ * that does not come soon, nothing is cached until a later request finds it so.
  *
  * The bound: where a client may have no shared pool it gets a private one,
  *whose gets remove: each hit is then put back.
@@ -71,7 +72,8 @@ struct tm_cache {
 	 * that is gone finds nothing, and epoch keeps its fill out. */
 	_Atomic int pool; /* negative: none */
 	_Atomic bool is_private; /* its gets remove */
-	_Atomic uint64_t identity; /* hash of what the image looked like */
+	/* Hash of what the image looked like; 0: it had not settled. */
+	_Atomic uint64_t identity;
 	_Atomic uint64_t epoch; /* raised when the pool changes */
 	struct tmem_uuid uuid; /* guarded by all blocks being locked */
 	_Atomic uint64_t generations[GENERATIONS];
@@ -137,6 +139,7 @@ static void invalidate(struct tm_cache *cache, uint64_t first, uint64_t end)
 
 /* --- identity ------------------------------------------------------------- */
 
+/* Never 0. */
 static uint64_t hash_stat(const struct stat *stat)
 {
 	const uint64_t words[] = {
@@ -146,17 +149,19 @@ static uint64_t hash_stat(const struct stat *stat)
 		(uint64_t)stat->st_ctim.tv_nsec,
 	};
 
-	return XXH3_64bits(words, sizeof(words));
+	return XXH3_64bits(words, sizeof(words)) | 1;
 }
 
-static int64_t age_ns(const struct timespec *now, const struct timespec *then)
+/* A time in the future is none that the next change would have. */
+static bool is_settled(const struct timespec *now, const struct timespec *then)
 {
-	return (now->tv_sec - then->tv_sec) * NS_PER_S + now->tv_nsec -
-	       then->tv_nsec;
+	int64_t age_ns = (now->tv_sec - then->tv_sec) * NS_PER_S +
+			 now->tv_nsec - then->tv_nsec;
+
+	return age_ns < 0 || age_ns >= SETTLED_NS;
 }
 
-/* Waits until the image was last changed some ticks ago; 1: it was. A time in
- * the future says nothing. */
+/* Waits until the image was last changed some ticks ago; 1: it was. */
 static int stat_settled(const struct tm_cache *cache, struct stat *stat)
 {
 	const struct timespec pause = { .tv_nsec = SETTLED_NS / 5 };
@@ -167,8 +172,8 @@ static int stat_settled(const struct tm_cache *cache, struct stat *stat)
 		if (fstat(cache->fd, stat))
 			return -errno;
 		clock_gettime(CLOCK_REALTIME, &now);
-		if (age_ns(&now, &stat->st_mtim) >= SETTLED_NS &&
-		    age_ns(&now, &stat->st_ctim) >= SETTLED_NS)
+		if (is_settled(&now, &stat->st_mtim) &&
+		    is_settled(&now, &stat->st_ctim))
 			return 1;
 		nanosleep(&pause, NULL);
 	}
@@ -191,7 +196,7 @@ static int make_uuid(struct tm_cache *cache)
 
 	if (settled < 0)
 		return settled;
-	atomic_store(&cache->identity, hash_stat(&stat));
+	atomic_store(&cache->identity, settled ? hash_stat(&stat) : 0);
 	if (!name && !tmem_client_get_info(cache->disk.client, &info))
 		name = info.name;
 	if (!settled || !cache->is_regular || !name) {
@@ -286,20 +291,27 @@ static int make_pool(struct tm_cache *cache)
 	return pool;
 }
 
-/* The pool of the image as it is. All blocks are locked, or nobody else is
- * there yet. */
+/* Is this an image that others may change, whose changes show? */
+static bool is_watched(const struct tm_cache *cache)
+{
+	return cache->disk.is_readonly && cache->is_regular;
+}
+
+/* The pool of the image as it is, or none for now. All blocks are locked, or
+ * nobody else is there yet. */
 static int choose_pool(struct tm_cache *cache)
 {
 	int err = make_uuid(cache);
+	bool must_wait = is_watched(cache) && !atomic_load(&cache->identity);
 	int pool;
 
 	if (err)
 		return err;
 	pool = find_pool(cache);
-	if (pool == -ENOENT)
+	if (pool == -ENOENT && !must_wait)
 		pool = make_pool(cache);
 	atomic_store(&cache->pool, pool);
-	return pool < 0 ? pool : 0;
+	return pool >= 0 || (pool == -ENOENT && must_wait) ? 0 : pool;
 }
 
 /* The image of a read-only disk is not what it was. */
@@ -333,8 +345,7 @@ static void check_identity(struct tm_cache *cache)
 {
 	struct stat stat;
 
-	if (cache->disk.is_readonly && cache->is_regular &&
-	    !fstat(cache->fd, &stat) &&
+	if (is_watched(cache) && !fstat(cache->fd, &stat) &&
 	    hash_stat(&stat) != atomic_load(&cache->identity))
 		renew(cache);
 }

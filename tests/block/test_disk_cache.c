@@ -6,7 +6,8 @@
  * from outside, and to have a write overtake a fill: between the image's read
  * and the put, in the same thread, which holds nothing there. So are its
  * writes, for a read that begins in the middle of one, and fallocate(), which
- * answers what it does on a file system without holes.
+ * answers what it does on a file system without holes. And fstat() and the
+ * clock, for an image that changes all the time, and twice within a tick.
  */
 #include <config.h>
 
@@ -28,6 +29,10 @@ static struct {
 	/* Before the image is written. */
 	void (*_Atomic before_write)(struct disk_rig *rig);
 	bool has_no_holes;
+	/* Each look at an image finds it changed at that instant; when that is
+	 * over, it is as it was found last. */
+	bool is_changing;
+	struct timespec changed;
 	struct disk_rig *rig;
 } hook;
 
@@ -69,6 +74,31 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t bytes)
 		return __real_fallocate(fd, mode, offset, bytes);
 	errno = EOPNOTSUPP;
 	return -1;
+}
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+	if (clock != CLOCK_REALTIME || !hook.is_changing)
+		return __real_clock_gettime(clock, now);
+	*now = hook.changed;
+	return 0;
+}
+
+int __real_fstat(int fd, struct stat *stat);
+int __wrap_fstat(int fd, struct stat *stat);
+
+int __wrap_fstat(int fd, struct stat *stat)
+{
+	int err = __real_fstat(fd, stat);
+
+	if (hook.is_changing)
+		__real_clock_gettime(CLOCK_REALTIME, &hook.changed);
+	if (hook.changed.tv_sec)
+		stat->st_mtim = stat->st_ctim = hook.changed;
+	return err;
 }
 
 static void put_image(const char *path, uint32_t generation)
@@ -422,6 +452,55 @@ START_TEST(an_image_that_changes_under_a_reader_drops_the_pool)
 }
 END_TEST
 
+/* It could have been changed again and look the same. */
+START_TEST(an_image_that_does_not_settle_is_not_cached)
+{
+	char path[RIG_PATH];
+	struct disk_rig rig;
+
+	rig_path(path, "image");
+	put_image(path, 1);
+	begin_on(&rig, ROOMY, path);
+	rig.config.is_readonly = true;
+	hook.is_changing = true;
+	rig_must_open(&rig);
+	for (uint64_t b = 0; b < 3; b++)
+		ck_assert_int_eq(rig_read(&rig, b, 1), 0);
+	hook.is_changing = false;
+	put_image(path, 2);
+	read_all_of(&rig, 2);
+	hook.bytes = 0;
+	read_all_of(&rig, 2);
+	ck_assert_uint_eq(hook.bytes, 0);
+	end(&rig, path);
+}
+END_TEST
+
+START_TEST(an_image_from_the_future_is_cached)
+{
+	struct timespec times[2];
+	char path[RIG_PATH];
+	struct disk_rig rig;
+
+	rig_path(path, "image");
+	put_image(path, 1);
+	clock_gettime(CLOCK_REALTIME, &times[0]);
+	times[0].tv_sec += 3600;
+	times[1] = times[0];
+	ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+	begin_on(&rig, ROOMY, path);
+	rig.config.is_readonly = true;
+	for (int life = 0; life < 2; life++) {
+		rig_must_open(&rig);
+		read_all_of(&rig, 1);
+		tm_disk_close(rig.disk);
+	}
+	ck_assert_uint_eq(hook.bytes, (BLOCKS - 1) * TM_BLOCK_SIZE);
+	tm_test_end(&rig.t);
+	unlink(path);
+}
+END_TEST
+
 /* --- sharing -------------------------------------------------------------- */
 
 /* Two guests boot from one image. */
@@ -595,6 +674,8 @@ int main(void)
 	tcase_add_test(tc, an_unchanged_image_finds_its_pages_again);
 	tcase_add_loop_test(tc, a_changed_image_is_another_pool, 0, 2);
 	tcase_add_test(tc, an_image_that_changes_under_a_reader_drops_the_pool);
+	tcase_add_test(tc, an_image_that_does_not_settle_is_not_cached);
+	tcase_add_test(tc, an_image_from_the_future_is_cached);
 	tcase_add_test(tc, clients_that_share_read_the_image_once);
 	tcase_add_test(tc, nonsense_is_refused_with_a_sentence);
 	tcase_add_loop_test(tc, who_wrote_reads_it_whoever_fills, 0, 2);
