@@ -12,7 +12,8 @@
  * its end. A plain save goes on to the end by itself; a live one waits, while the
  * guest runs and flushes, until tmem_save_finish() says that it does not any
  * more. Afterwards either the client is handed over (it is the other side's
- * now, and is destroyed here), or it goes on as it was before.
+ * now, and is destroyed here), or it goes on as it was before. Who freezes it
+ * meanwhile has it frozen afterwards; the stream says what it was before.
  *
  * Neither side holds more than a block of 256 KiB.
  *
@@ -131,7 +132,8 @@ int tmem_save_hand_over(struct tmem_save *save);
  * tmem_save_close() - end it
  * @save: NULL is allowed
  *
- * The client is as frozen as it was before, unless it was handed over.
+ * The client is as frozen as tmem_client_set_frozen() had it, before or meanwhile,
+ * unless it was handed over.
  */
 void tmem_save_close(struct tmem_save *save);
 

@@ -515,13 +515,16 @@ int tmem_client_destroy(struct tmem_client *client);
  * @frozen: while true every put is refused, dropping an old copy; gets and
  *	flushes go on
  *
+ * A client that is saved or migrates is frozen for that alone. Freezing it then
+ * is for afterwards; thawing it is refused.
+ *
  * Return: 0, -EBUSY (not to be thawed: it migrates). When it returns after
  * freezing, no put is under way any more.
  */
 int tmem_client_set_frozen(struct tmem_client *client, bool frozen);
 
 /**
- * tmem_client_is_frozen() - is it?
+ * tmem_client_is_frozen() - is it, whatever for?
  *
  * Takes no lock.
  *

@@ -314,10 +314,12 @@ int tm_client_set_frozen(struct tm_client *client, bool frozen)
 	if (!tm_is_alive(store))
 		return -EOWNERDEAD;
 	tm_lock_acquire(&store->control);
-	if (client->log && !frozen)
+	if (client->log && !frozen) {
 		err = -EBUSY;
-	else
+	} else {
+		atomic_store(&client->stays_frozen, frozen);
 		atomic_store(&client->is_frozen, frozen);
+	}
 	tm_lock_release(&store->control);
 	if (!err)
 		tm_quiesce(store);
@@ -327,6 +329,20 @@ int tm_client_set_frozen(struct tm_client *client, bool frozen)
 bool tm_client_is_frozen(const struct tm_client *client)
 {
 	return atomic_load(&client->is_frozen);
+}
+
+bool tm_client_stays_frozen(const struct tm_client *client)
+{
+	return atomic_load(&client->stays_frozen);
+}
+
+void tm_client_thaw_later(struct tm_client *client)
+{
+	if (!tm_is_alive(client->store))
+		return;
+	tm_lock_acquire(&client->store->control);
+	atomic_store(&client->stays_frozen, false);
+	tm_lock_release(&client->store->control);
 }
 
 int tm_client_set_persistent_cap(struct tm_client *client, uint64_t bytes)

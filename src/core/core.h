@@ -55,11 +55,16 @@ int tm_store_walk_clients(struct tm_store *store, uint32_t *position,
 int tm_client_walk(struct tm_client *client, int pool, uint64_t *position,
 		   struct tmem_handle *handle, void *page);
 int tm_client_set_migrating(struct tm_client *client, bool migrating);
-/* Freezes and begins the log in one step, so that who is second learns nothing
- * wrong about the first; @was_frozen goes to the end of it. As
+/* Freezes and begins the log in one step. When it ends, the client is as frozen
+ * as tm_client_set_frozen() had it, before or meanwhile. As
  * tm_client_set_migrating(). */
-int tm_client_begin_log(struct tm_client *client, bool *was_frozen);
-void tm_client_end_log(struct tm_client *client, bool is_frozen);
+int tm_client_begin_log(struct tm_client *client);
+/* @stays_frozen: whatever it was. */
+void tm_client_end_log(struct tm_client *client, bool stays_frozen);
+/* Will it be frozen when there is no log? */
+bool tm_client_stays_frozen(const struct tm_client *client);
+/* There is a log: thaws the client when it ends. */
+void tm_client_thaw_later(struct tm_client *client);
 int tm_client_next_invalidation(struct tm_client *client,
 				struct tmem_handle *handle);
 

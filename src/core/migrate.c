@@ -15,6 +15,9 @@
  * incomplete, and whoever copies must start over. Records are apart from the
  * descriptors: nothing of a page that is gone is looked at again.
  *
+ * A log freezes its client, and so may somebody who knows nothing of the log. The
+ * two are kept apart: what the one began the end of the other does not undo.
+ *
  * Locks: log.lock is taken under a shard's, by a thread that is inside the
  * store: a log that was taken away is freed when all of them have left. Before
  * it says that there is no more the reader reaps, and so waits for whoever
@@ -165,29 +168,31 @@ int tm_client_set_migrating(struct tm_client *client, bool migrating)
 	return err;
 }
 
-int tm_client_begin_log(struct tm_client *client, bool *was_frozen)
+int tm_client_begin_log(struct tm_client *client)
 {
 	int err;
 
 	if (!tm_is_alive(client->store))
 		return -EOWNERDEAD;
 	tm_lock_acquire(&client->store->control);
-	*was_frozen = client->is_frozen;
 	atomic_store(&client->is_frozen, true);
 	err = begin_log(client);
 	if (err)
-		atomic_store(&client->is_frozen, *was_frozen);
+		atomic_store(&client->is_frozen,
+			     client->stays_frozen || client->log);
 	tm_lock_release(&client->store->control);
 	return err;
 }
 
-void tm_client_end_log(struct tm_client *client, bool is_frozen)
+void tm_client_end_log(struct tm_client *client, bool stays_frozen)
 {
 	if (!tm_is_alive(client->store))
 		return;
 	tm_lock_acquire(&client->store->control);
 	tm_log_end(client);
-	atomic_store(&client->is_frozen, is_frozen);
+	if (stays_frozen)
+		atomic_store(&client->stays_frozen, true);
+	atomic_store(&client->is_frozen, client->stays_frozen);
 	tm_lock_release(&client->store->control);
 }
 

@@ -163,7 +163,8 @@ struct tm_client {
 	_Atomic uint64_t reservation_bytes;
 	_Atomic uint64_t cap_bytes;
 	_Atomic uint64_t persistent_cap_bytes;	/* not in the record */
-	_Atomic bool is_frozen;
+	_Atomic bool is_frozen;		/* stays_frozen, or there is a log */
+	_Atomic bool stays_frozen;	/* also without one: somebody froze it */
 	_Atomic(struct tm_log *) log;	/* not NULL: it migrates */
 	_Atomic uint32_t codec;	/* a slot, or TM_CODEC_OF_STORE */
 	_Atomic bool is_attached;

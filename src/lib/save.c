@@ -44,7 +44,7 @@ struct tmem_save {
 	/* set at creation, then constant */
 	struct tmem_client *client;
 	bool is_live;
-	bool was_frozen;
+	bool was_frozen;	/* what saving does to it apart */
 	/* of the thread that reads */
 	struct tm_save_out out;
 	enum phase phase;
@@ -81,12 +81,13 @@ int tmem_save_open(struct tmem_client *client, uint32_t flags,
 	save->is_live = flags & TMEM_SAVE_LIVE;
 	err = tm_save_out_open(&save->out);
 	if (!err)
-		err = tm_client_begin_log(client->core, &save->was_frozen);
+		err = tm_client_begin_log(client->core);
 	if (err) {
 		tm_save_out_close(&save->out);
 		free(save);
 		return err;
 	}
+	save->was_frozen = tm_client_stays_frozen(client->core);
 	*out = save;
 	return 0;
 }
@@ -95,8 +96,7 @@ void tmem_save_close(struct tmem_save *save)
 {
 	if (!save)
 		return;
-	tm_client_end_log(save->client->core,
-			  save->was_frozen || save->is_handed_over);
+	tm_client_end_log(save->client->core, save->is_handed_over);
 	tm_save_out_close(&save->out);
 	free(save);
 }

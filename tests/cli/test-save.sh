@@ -93,6 +93,26 @@ json '$j->{reservation_bytes} == 512 << 10 && $j->{cap_bytes} == 16 << 20'
 expect 0 thaw frozen
 expect 0 destroy frozen
 
+# --- frozen while it is saved, which lasts: the save's own freeze is another
+copy_is_migrating()
+{
+	tmem list copy --json | grep -q '"migrating": true'
+}
+curl -sS --unix-socket control 'http://tmem/clients/copy/save?live=1' \
+	-o live.save 2>live.err &
+live=$!
+started="$started $live"
+until copy_is_migrating || ! kill -0 $live; do sleep 0.01; done
+expect 0 freeze copy
+expect 1 thaw copy
+says 'stays frozen'
+ask 200 POST /clients/copy/migration/cancel
+wait $live
+while copy_is_migrating; do sleep 0.01; done
+expect 0 list copy --json
+json '$j->{frozen} && !$j->{migrating}'
+expect 0 thaw copy
+
 # --- interrupted while the daemon keeps it waiting
 perl -MIO::Socket::UNIX -e '
 	$SIG{PIPE} = "IGNORE";

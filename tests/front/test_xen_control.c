@@ -5,6 +5,8 @@
  */
 #include <config.h>
 
+#include <tmem/save.h>
+
 #include "xen_rig.h"
 
 static struct rig rig, other;
@@ -532,6 +534,67 @@ START_TEST(who_was_frozen_before_a_save_is_frozen_after_it)
 }
 END_TEST
 
+/* A domain whose client is somebody's besides, who freezes it himself. */
+static struct tmem_xen_domain *borrow_client(uint16_t id)
+{
+	struct tmem_xen_domain_config config;
+	struct tmem_xen_domain *domain;
+
+	tm_test_pool(rig.t.client, TMEM_POOL_PERSISTENT);
+	tmem_xen_domain_config_init(&config);
+	config.id = id;
+	config.client = rig.t.client;
+	ck_assert_int_eq(tmem_xen_domain_create(rig.xen, &config, &domain), 0);
+	return domain;
+}
+
+static bool says_frozen(uint32_t cli_id)
+{
+	struct tmem_xen_client_info info;
+
+	rig_control_buffer(&rig, TMEM_XEN_OP_GET_CLIENT_INFO, cli_id, &info,
+			   sizeof(info));
+	return info.flags & TMEM_XEN_CLIENT_IS_FROZEN;
+}
+
+START_TEST(who_is_frozen_by_its_owner_while_it_is_saved_stays_frozen)
+{
+	struct tmem_xen_domain *domain = borrow_client(3);
+	struct tmem_client *client = rig.t.client;
+	bool thaws = _i;
+
+	ck_assert_int_eq(rig_control(&rig, TMEM_XEN_OP_SAVE_BEGIN, 3, 1), 0);
+	ck_assert(!says_frozen(3));
+	ck_assert_int_eq(tmem_client_set_frozen(client, true), 0);
+	ck_assert(says_frozen(3));
+	ck_assert_int_eq(tmem_client_set_frozen(client, false), -EBUSY);
+	/* Of a freeze and a thaw the last one counts, whoever says them. */
+	if (thaws)
+		ck_assert_int_eq(rig_control(&rig, TMEM_XEN_OP_THAW, 3, 0), 0);
+	ck_assert_int_eq(tmem_client_is_frozen(client), 1);
+	ck_assert_int_eq(rig_control(&rig, TMEM_XEN_OP_SAVE_END, 3, 0), 0);
+	ck_assert_int_eq(tmem_client_is_frozen(client), !thaws);
+	tmem_xen_domain_close(domain);
+}
+END_TEST
+
+START_TEST(a_save_that_cannot_begin_freezes_nobody)
+{
+	struct tmem_xen_domain *domain = borrow_client(3);
+	struct tmem_save *save;
+
+	ck_assert_int_eq(tmem_save_open(rig.t.client, 0, &save), 0);
+	ck_assert_int_eq(rig_control(&rig, TMEM_XEN_OP_SAVE_BEGIN, 3, 1),
+			 -EBUSY);
+	ck_assert_int_eq(rig_control(&rig, TMEM_XEN_OP_SAVE_END, 3, 0), 0);
+	ck_assert_int_eq(rig_control(&rig, TMEM_XEN_OP_THAW, 3, 0), -EBUSY);
+	ck_assert_int_eq(tmem_client_is_frozen(rig.t.client), 1);
+	tmem_save_close(save);
+	ck_assert_int_eq(tmem_client_is_frozen(rig.t.client), 0);
+	tmem_xen_domain_close(domain);
+}
+END_TEST
+
 START_TEST(a_domain_may_die_while_it_is_saved)
 {
 	guest_new_pool(&a, RIG_PERSISTENT);
@@ -692,6 +755,9 @@ int main(void)
 	rig_add(suite, save_errors, 1);
 	rig_add(suite, restore_errors, 1);
 	rig_add(suite, who_was_frozen_before_a_save_is_frozen_after_it, 4);
+	rig_add(suite,
+		who_is_frozen_by_its_owner_while_it_is_saved_stays_frozen, 2);
+	rig_add(suite, a_save_that_cannot_begin_freezes_nobody, 1);
 	rig_add(suite, a_domain_may_die_while_it_is_saved, 1);
 	rig_add(suite, the_list_has_the_lines_that_parsers_know, 1);
 	rig_add(suite, counters_of_a_pool_are_those_of_xen, 1);

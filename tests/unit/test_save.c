@@ -257,6 +257,46 @@ START_TEST(frozen_before_is_frozen_after)
 }
 END_TEST
 
+/* An operator's freeze is no part of the save: it lasts until an operator's thaw,
+ * which a save refuses. */
+START_TEST(frozen_meanwhile_is_frozen_after)
+{
+	bool is_live = _i & 1, is_read = _i & 2;
+	struct stream stream = { 0 };
+	struct tm_test_store t, target;
+	struct tmem_save *save;
+	int pool = begin(&t, 10);
+
+	save = open_save(t.client, is_live ? TMEM_SAVE_LIVE : 0);
+	if (is_live)
+		tmem_save_finish(save);
+	ck_assert_int_eq(tmem_client_set_frozen(t.client, true), 0);
+	ck_assert_int_eq(tmem_client_set_frozen(t.client, false), -EBUSY);
+	if (is_read) {
+		ck_assert_int_eq(read_on(save, &stream), 0);
+		begin_target(&target);
+		target.client = restore_all(target.store, NULL, &stream);
+		/* It was not, when that began. */
+		ck_assert(!info_of(target.client).frozen);
+		tm_test_end(&target);
+	}
+	tmem_save_close(save);
+	ck_assert(info_of(t.client).frozen);
+	ck_assert_int_eq(tmem_client_is_frozen(t.client), 1);
+	ck_assert_int_eq(tm_test_put(t.client, pool, 9, 9, TM_PAGE_TEXT, 1),
+			 TMEM_PUT_REFUSED);
+	ck_assert_int_eq(tmem_client_set_frozen(t.client, false), 0);
+	ck_assert_int_eq(tm_test_put(t.client, pool, 9, 9, TM_PAGE_TEXT, 1),
+			 TMEM_PUT_STORED);
+	stream_free(&stream);
+	/* And the next save knows nothing of it. */
+	stream = save_all(t.client);
+	ck_assert(!info_of(t.client).frozen);
+	stream_free(&stream);
+	tm_test_end(&t);
+}
+END_TEST
+
 START_TEST(limits_are_restored)
 {
 	struct tm_test_store t, target;
@@ -1039,6 +1079,7 @@ int main(void)
 	tcase_add_loop_test(tc, restored_client_has_every_page, 0, 6);
 	tcase_add_test(tc, saving_again_gives_the_same);
 	tcase_add_test(tc, frozen_before_is_frozen_after);
+	tcase_add_loop_test(tc, frozen_meanwhile_is_frozen_after, 0, 4);
 	tcase_add_test(tc, limits_are_restored);
 	tcase_add_test(tc, cap_does_not_stand_in_the_way);
 	tcase_add_test(tc, pools_keep_their_ids_and_kinds);

@@ -68,14 +68,8 @@ static int each_client(struct tmem_xen *xen, const struct tmem_xen_sysctl *op,
 
 static int set_frozen(struct tmem_xen_domain *domain, const void *argument)
 {
-	bool frozen = *(const bool *)argument;
-
-	/* It is frozen now; this is for afterwards. */
-	if (domain->is_saved) {
-		domain->was_frozen = frozen;
-		return 0;
-	}
-	return tmem_client_set_frozen(domain->client, frozen);
+	tm_xen_is_locked(domain);
+	return tm_xen_save_set_frozen(domain, *(const bool *)argument);
 }
 
 static int destroy(struct tmem_xen_domain *domain, const void *argument)
@@ -133,8 +127,7 @@ static int get_client_info(struct tmem_xen *xen,
 		return -EFAULT;
 	if (domain && domain->client &&
 	    !tmem_client_get_info(domain->client, &info)) {
-		bool frozen = domain->is_saved ? domain->was_frozen :
-						 info.frozen;
+		bool frozen = tm_xen_save_is_frozen(domain);
 
 		for (uint32_t slot = 0; slot < TMEM_XEN_POOLS_MAX; slot++)
 			out.nr_pools += !tm_xen_pool_exists(

@@ -104,7 +104,6 @@ struct tmem_xen_domain {
 	uint64_t pages_max;
 	bool is_saved;		/* between SAVE_BEGIN and SAVE_END */
 	bool is_saved_live;
-	bool was_frozen;
 
 	/* written under xen.lock, read within the epoch */
 	_Atomic bool is_dying;
@@ -238,6 +237,11 @@ int tm_xen_save_next_invalidation(struct tmem_xen_domain *domain,
 	TM_REQUIRES(domain->xen->lock);
 int tm_xen_save_end(struct tmem_xen_domain *domain)
 	TM_REQUIRES(domain->xen->lock);
+/* An operator's freeze or thaw; and what it is, what saving does apart. The
+ * domain has a client. */
+int tm_xen_save_set_frozen(struct tmem_xen_domain *domain, bool frozen)
+	TM_REQUIRES(domain->xen->lock);
+bool tm_xen_save_is_frozen(const struct tmem_xen_domain *domain);
 int tm_xen_restore_begin(struct tmem_xen_domain *domain)
 	TM_REQUIRES(domain->xen->lock);
 int tm_xen_restore_put_page(struct tmem_xen_domain *domain,

@@ -223,8 +223,7 @@ static void list_client(struct list *list, struct tmem_xen_domain *domain)
 	    "C=CI:%u,ww:%u,ca:%" PRIu64 ",co:%d,fr:%d,Tc:0,Ge:%" PRIu64
 	    ",Pp:%" PRIu64 ",Gp:%" PRIu64,
 	    domain->id, info.weight, info.cap_bytes / TMEM_PAGE_SIZE,
-	    info.compress,
-	    domain->is_saved ? domain->was_frozen : info.frozen,
+	    info.compress, tm_xen_save_is_frozen(domain),
 	    domain->ephemeral_gets, domain->persistent_puts,
 	    domain->persistent_gets);
 	if (list->is_long)

@@ -10,10 +10,15 @@
  * Xen's cursor and its list of what went were woven into the pages themselves,
  * which lost the first page of each pool, the list's own head, and all of a
  * second save. Here the cursor is a number, and the store keeps the list apart
- * (tmem_client_walk(), tmem_client_set_migrating()).
+ * (tmem_client_walk(), tm_client_begin_log()).
  *
  * A save that is not live is for a guest that does not run. It is logged as
  * well, only so that nothing can be replaced behind the cursor's back.
+ *
+ * Whoever owns the client may freeze it meanwhile as well, and a toolstack freeze
+ * and thaw it: the last of these counts when the save has ended, and is what the
+ * client's info says. The public API does not tell that from what a save does; so
+ * this is written over what <tmem/save.h> is written over.
  *
  * Locks: all under xen.lock; the pages' own are the store's.
  */
@@ -23,6 +28,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "client.h"
 #include "xen_front.h"
 
 /* What a page is preceded by is what a list of what went consists of. */
@@ -40,25 +46,19 @@ static bool has_pools(struct tmem_xen_domain *domain)
 int tm_xen_save_begin(struct tmem_xen_domain *domain, bool is_live)
 {
 	struct tmem_client *client = domain->client;
-	bool was_frozen;
 	int err;
 
 	if (!client || !has_pools(domain))
 		return -ENOENT;
 	if (domain->is_saved)
 		return -EBUSY;
-	was_frozen = tmem_client_is_frozen(client);
-	err = tmem_client_set_frozen(client, true);
+	if (!client->core)
+		return -EOPNOTSUPP;
+	err = tm_client_begin_log(client->core);
 	if (err)
 		return err;
-	err = tmem_client_set_migrating(client, true);
-	if (err) {
-		tmem_client_set_frozen(client, was_frozen);
-		return err;
-	}
 	domain->is_saved = true;
 	domain->is_saved_live = is_live;
-	domain->was_frozen = was_frozen;
 	for (int slot = 0; slot < TMEM_XEN_POOLS_MAX; slot++)
 		domain->pools[slot].save_position = 0;
 	return 0;
@@ -71,9 +71,24 @@ int tm_xen_save_end(struct tmem_xen_domain *domain)
 	if (!domain->is_saved)
 		return 0;
 	domain->is_saved = false;
-	tmem_client_set_migrating(domain->client, false);
-	tmem_client_set_frozen(domain->client, domain->was_frozen);
+	tm_client_end_log(domain->client->core, false);
 	return 0;
+}
+
+int tm_xen_save_set_frozen(struct tmem_xen_domain *domain, bool frozen)
+{
+	/* It is frozen now; this is for afterwards. */
+	if (domain->is_saved && !frozen) {
+		tm_client_thaw_later(domain->client->core);
+		return 0;
+	}
+	return tmem_client_set_frozen(domain->client, frozen);
+}
+
+bool tm_xen_save_is_frozen(const struct tmem_xen_domain *domain)
+{
+	return domain->client->core &&
+	       tm_client_stays_frozen(domain->client->core);
 }
 
 static void *buffer_of(const struct tmem_xen_sysctl *op)
