@@ -148,7 +148,9 @@ void tmem_save_close(struct tmem_save *save);
  * @name: of the new client; NULL: as it was called. Copied.
  * @prepare: called with the client when it is made, before it has pools, for
  *	what a stream does not bring (which shared pools it may join, what codec
- *	it uses); NULL: nothing. Answers 0 or a negative errno, which ends it.
+ *	it uses, its trust domain, by tmem_client_set(); the other limits are the
+ *	stream's in the end); NULL: nothing. Answers 0 or a negative errno, which
+ *	ends it.
  * @opaque: passed to @prepare
  */
 struct tmem_restore_config {

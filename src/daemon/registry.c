@@ -98,6 +98,30 @@ static void apply_settings(const struct tm_registry *registry,
 	apply_to_client(registry, member->name, member->client, settings);
 }
 
+static void limits_of(const struct tmem_client_info *info,
+		      struct tmem_client_config *limits)
+{
+	tmem_client_config_init(limits);
+	limits->weight = info->weight;
+	limits->trust_domain = info->trust_domain;
+	limits->reservation_bytes = info->reservation_bytes;
+	limits->cap_bytes = info->cap_bytes;
+}
+
+/* Its other limits are those of the stream that it comes out of. */
+static int set_trust_domain(struct tmem_client *client, uint32_t domain)
+{
+	struct tmem_client_info info = { .struct_size = sizeof(info) };
+	struct tmem_client_config limits;
+	int err = tmem_client_get_info(client, &info);
+
+	if (err)
+		return err;
+	limits_of(&info, &limits);
+	limits.trust_domain = domain;
+	return tmem_client_set(client, &limits);
+}
+
 static bool has_uuid(const struct tm_config_client *settings,
 		     const struct tmem_uuid *uuid)
 {
@@ -285,10 +309,8 @@ static int take_up(struct tm_registry *registry,
 			    "configuration's do not fit the store (%s)",
 			    info->name, strerror(-err));
 	}
-	limits.weight = info->weight;
-	limits.trust_domain = info->trust_domain;
-	limits.reservation_bytes = info->reservation_bytes;
-	limits.cap_bytes = info->cap_bytes;
+	limits_of(info, &limits);
+	limits.name = info->name;
 	if (err)
 		err = add_member(registry, &limits, &member);
 	if (err == -ENOSPC) {
@@ -591,7 +613,8 @@ int tm_registry_prepare(struct tm_registry *registry, const char *name,
 		return -EINVAL;
 	tm_registry_settings(registry, name, settings);
 	apply_to_client(registry, name, client, settings);
-	return 0;
+	/* Pages are shared as they are put, and afterwards not any more. */
+	return set_trust_domain(client, settings->trust_domain);
 }
 
 /* As take_up(): the file's limits when it has some for this client. */
@@ -617,6 +640,11 @@ int tm_registry_adopt(struct tm_registry *registry, struct tmem_client *client,
 		if (prepared && !are_equal(prepared, settings)) {
 			withdraw(client, prepared, settings);
 			apply_settings(registry, member, settings);
+			if (set_trust_domain(client, settings->trust_domain))
+				say(registry, TMEM_LOG_ERROR,
+				    "client %s: keeps the trust domain that "
+				    "the configuration had when it came",
+				    member->name);
 		}
 		set_linger(registry, member);
 		say(registry, TMEM_LOG_INFO,

@@ -121,11 +121,11 @@ void tm_registry_keep_settings(struct tm_registry *registry,
 			       struct tm_member *member);
 
 /* A client that comes out of a stream: first, while it has no pools yet, what
- * the configuration says of @name and its arena does not keep; *@settings is a
- * copy of that. -EINVAL: not a name. Then, when it is whole: takes it over,
- * with the limits it has unless the configuration has some for it, and with
- * what has changed since @prepared (NULL: it was not prepared); on error it is
- * still the caller's. */
+ * the configuration says of @name and the stream does not bring; *@settings is
+ * a copy of that. -EINVAL: not a name; or as tmem_client_set(). Then, when it is
+ * whole: takes it over, with the limits it has unless the configuration has some
+ * for it, and with what has changed since @prepared (NULL: it was not prepared);
+ * on error it is still the caller's. */
 int tm_registry_prepare(struct tm_registry *registry, const char *name,
 			struct tmem_client *client,
 			struct tm_config_client *settings);

@@ -237,12 +237,16 @@ int tmem_restore_write(struct tmem_restore *restore, const void *bytes,
 static int set_limits(struct tmem_restore *restore)
 {
 	const struct tm_save_client_info *info = &restore->in.client;
+	struct tmem_client_info made = { .struct_size = sizeof(made) };
 	struct tmem_client_config limits;
-	int err;
+	int err = tmem_client_get_info(restore->client, &made);
 
 	limits_of(info, &limits);
 	limits.cap_bytes = info->cap_bytes;
-	err = tmem_client_set(restore->client, &limits);
+	/* Not the stream's: what it was prepared with. */
+	limits.trust_domain = made.trust_domain;
+	if (!err)
+		err = tmem_client_set(restore->client, &limits);
 	if (!err && info->is_frozen)
 		err = tmem_client_set_frozen(restore->client, true);
 	return err ? explain_attach(restore, err) : 0;

@@ -20,7 +20,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <tmem/save.h>
+
 #define MIB (UINT64_C(1) << 20)
+#define PAGES 20
 #define ROUNDS 3000
 #define RELOADS 10000
 
@@ -53,7 +56,8 @@ static void setup(void)
 	config.memory_max_bytes = 64 * MIB;
 	/* What a reservation costs is for the allocator to say. */
 	config.allocator = "zsmalloc";
-	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS;
+	config.flags = TMEM_STORE_NO_LOCK | TMEM_STORE_NO_THREADS |
+		       TMEM_STORE_DEDUP | TMEM_STORE_DEDUP_PERSISTENT;
 	ck_assert_int_eq(tmem_store_open(&config, &control.host.store), 0);
 	tmem_xen_config_init(&xen);
 	xen.store = control.host.store;
@@ -102,21 +106,22 @@ static void reload(const struct tm_daemon_config *config)
 }
 
 static struct tm_request *send_request(const char *method, const char *path,
-				       const char *body)
+				       const char *body, size_t size)
 {
 	struct tm_request *request =
 		tm_request_begin(&control, tm_control_routes, method, path);
 
 	ck_assert_ptr_nonnull(request);
-	tm_request_data(request, body, strlen(body));
+	tm_request_data(request, body, size);
 	tm_request_end(request);
 	return request;
 }
 
 /* The answer to a request, which succeeds. */
-static json_t *ask(const char *method, const char *path, const char *body)
+static json_t *ask_with(const char *method, const char *path, const char *body,
+			size_t size)
 {
-	struct tm_request *request = send_request(method, path, body);
+	struct tm_request *request = send_request(method, path, body, size);
 	json_t *json;
 
 	ck_assert_msg(request->status == 200, "%s %s: %s", method, path,
@@ -126,10 +131,15 @@ static json_t *ask(const char *method, const char *path, const char *body)
 	return json;
 }
 
+static json_t *ask(const char *method, const char *path, const char *body)
+{
+	return ask_with(method, path, body, strlen(body));
+}
+
 /* One that is not carried out, since a successor takes over. */
 static void ask_in_vain(const char *path)
 {
-	struct tm_request *request = send_request("POST", path, "");
+	struct tm_request *request = send_request("POST", path, "", 0);
 
 	ck_assert_uint_eq(request->status, 409);
 	ck_assert_msg(memmem(request->text, request->text_size, "a successor",
@@ -316,6 +326,125 @@ START_TEST(who_is_restored_during_a_reload_has_what_it_says)
 }
 END_TEST
 
+/* No two are alike, nor of one word. */
+static void put_pages(struct tmem_client *client, uint32_t count)
+{
+	int pool = tmem_pool_create(client, TMEM_POOL_PERSISTENT, NULL);
+	const struct tmem_oid oid = { { 1, 2, 3 } };
+	char page[TMEM_PAGE_SIZE];
+
+	ck_assert_int_ge(pool, 0);
+	for (uint32_t i = 0; i < count; i++) {
+		memset(page, 'x', sizeof(page));
+		memcpy(page, &i, sizeof(i));
+		ck_assert_int_eq(tmem_put(client, pool, &oid, i, page, 0),
+				 TMEM_PUT_STORED);
+	}
+}
+
+/* A client that is saved, and goes. */
+static size_t make_stream(const char *name, char *stream, size_t room)
+{
+	struct tmem_client_config config;
+	struct tmem_client *client;
+	struct tmem_save *save;
+	ssize_t more;
+	size_t size = 0;
+
+	tmem_client_config_init(&config);
+	config.name = name;
+	ck_assert_int_eq(
+		tmem_client_attach(control.host.store, &config, &client), 0);
+	put_pages(client, PAGES);
+	ck_assert_int_eq(tmem_save_open(client, 0, &save), 0);
+	while ((more = tmem_save_read(save, stream + size, room - size)) > 0)
+		size += (size_t)more;
+	ck_assert_int_eq(more, 0);
+	ck_assert_uint_lt(size, room);
+	tmem_save_close(save);
+	ck_assert_int_eq(tmem_client_destroy(client), 0);
+	return size;
+}
+
+static void restore(const char *path, const char *stream, size_t size)
+{
+	json_decref(ask_with("POST", path, stream, size));
+}
+
+static uint64_t copies_saved(void)
+{
+	struct tmem_store_stats stats = { .struct_size = sizeof(stats) };
+
+	stats.counts.struct_size = sizeof(stats.counts);
+	ck_assert_int_eq(tmem_store_get_stats(control.host.store, &stats), 0);
+	return stats.counts.shared_copies;
+}
+
+static uint32_t domain_of(const char *name)
+{
+	struct tm_member *member = tm_registry_find(registry, name);
+	uint32_t domain;
+
+	ck_assert_ptr_nonnull(member);
+	domain = info_of(member).trust_domain;
+	tm_registry_release(registry, member);
+	return domain;
+}
+
+START_TEST(who_is_restored_shares_with_its_domain)
+{
+	static char stream[2 * PAGES * TMEM_PAGE_SIZE];
+	size_t size;
+
+	open_registry(config_of("[client web]\ntrust-domain = 7\n"
+				"[client db]\ntrust-domain = 7\n"
+				"[client mail]\ntrust-domain = 8\n"));
+	size = make_stream("other", stream, sizeof(stream));
+	restore("/clients/web/restore", stream, size);
+	ck_assert_uint_eq(copies_saved(), 0);
+	restore("/clients/db/restore", stream, size);
+	ck_assert_uint_eq(copies_saved(), PAGES);
+	ck_assert_uint_eq(domain_of("db"), 7);
+	restore("/clients/mail/restore", stream, size);
+	restore("/clients/nobody/restore", stream, size);
+	ck_assert_uint_eq(copies_saved(), PAGES);
+	ck_assert_uint_eq(domain_of("nobody"), 0);
+}
+END_TEST
+
+/* Whom it trusts is not in the stream: it is what the file says in the end. */
+START_TEST(who_is_restored_during_a_reload_trusts_whom_it_says)
+{
+	const struct tm_daemon_config *before =
+		config_of("[client web]\ntrust-domain = 7\nweight = 3\n");
+	const struct tm_daemon_config *now = config_of("[daemon]\n");
+	struct tm_config_client settings;
+	struct tmem_client_config config;
+	struct tmem_client *client;
+	struct tm_member *member;
+
+	open_registry(before);
+	tmem_client_config_init(&config);
+	config.name = "web";
+	config.weight = 5;
+	config.reservation_bytes = MIB;
+	config.cap_bytes = 2 * MIB;
+	ck_assert_int_eq(
+		tmem_client_attach(control.host.store, &config, &client), 0);
+	ck_assert_int_eq(
+		tm_registry_prepare(registry, "web", client, &settings), 0);
+	reload(now);
+	ck_assert_int_eq(tm_registry_adopt(registry, client, &settings), 0);
+	ck_assert_uint_eq(domain_of("web"), 0);
+	/* The rest is what it came with. */
+	member = tm_registry_find(registry, "web");
+	ck_assert_uint_eq(info_of(member).weight, 5);
+	ck_assert_uint_eq(info_of(member).reservation_bytes, MIB);
+	ck_assert_uint_eq(info_of(member).cap_bytes, 2 * MIB);
+	tm_registry_release(registry, member);
+}
+END_TEST
+
 /* --- peers ---------------------------------------------------------------- */
 
 static _Atomic unsigned attachments;
@@ -466,6 +595,8 @@ int main(void)
 		       limits_refused_as_a_store_is_taken_up_are_tried_again);
 	tcase_add_test(tc, a_reload_leaves_a_disk_what_it_was_described_with);
 	tcase_add_test(tc, who_is_restored_during_a_reload_has_what_it_says);
+	tcase_add_test(tc, who_is_restored_shares_with_its_domain);
+	tcase_add_test(tc, who_is_restored_during_a_reload_trusts_whom_it_says);
 	tcase_add_test(tc, a_peer_is_shown_whole_or_not_at_all);
 	tcase_add_test(tc,
 		       while_a_successor_takes_over_no_operator_ends_a_client);

@@ -329,6 +329,49 @@ START_TEST(limits_are_restored)
 }
 END_TEST
 
+static int trust_seven(void *opaque, struct tmem_client *client)
+{
+	struct tmem_client_config limits;
+
+	(void)opaque;
+	tmem_client_config_init(&limits);
+	limits.trust_domain = 7;
+	return tmem_client_set(client, &limits);
+}
+
+START_TEST(trust_domain_that_was_prepared_stays)
+{
+	struct tmem_restore_config config;
+	struct tm_test_store t, target;
+	struct tmem_client_config limits;
+	struct tmem_restore *restore;
+	struct stream stream;
+
+	begin(&t, 10);
+	tmem_client_config_init(&limits);
+	limits.weight = 5;
+	limits.trust_domain = 3;
+	ck_assert_int_eq(tmem_client_set(t.client, &limits), 0);
+	stream = save_all(t.client);
+	begin_target(&target);
+	tmem_restore_config_init(&config);
+	config.store = target.store;
+	config.prepare = trust_seven;
+	ck_assert_int_eq(tmem_restore_open(&config, &restore), 0);
+	ck_assert_int_eq(tmem_restore_write(restore, stream.bytes,
+					    stream.size),
+			 0);
+	ck_assert_int_eq(tmem_restore_commit(restore, &target.client), 0);
+	tmem_restore_close(restore);
+	ck_assert_uint_eq(info_of(target.client).trust_domain, 7);
+	/* What the stream brings is the stream's. */
+	ck_assert_uint_eq(info_of(target.client).weight, 5);
+	stream_free(&stream);
+	tm_test_end(&target);
+	tm_test_end(&t);
+}
+END_TEST
+
 /* What fits at the source may take more bytes at the target. */
 START_TEST(cap_does_not_stand_in_the_way)
 {
@@ -1081,6 +1124,7 @@ int main(void)
 	tcase_add_test(tc, frozen_before_is_frozen_after);
 	tcase_add_loop_test(tc, frozen_meanwhile_is_frozen_after, 0, 4);
 	tcase_add_test(tc, limits_are_restored);
+	tcase_add_test(tc, trust_domain_that_was_prepared_stays);
 	tcase_add_test(tc, cap_does_not_stand_in_the_way);
 	tcase_add_test(tc, pools_keep_their_ids_and_kinds);
 	tcase_add_test(tc, shared_pool_is_joined_where_that_is_allowed);
