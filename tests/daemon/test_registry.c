@@ -566,6 +566,11 @@ START_TEST(while_a_successor_takes_over_no_client_is_handed_over)
 	ck_assert_ptr_nonnull(stream->stream);
 	ck_assert_int_eq(pthread_create(&reader, NULL, read_stream, stream), 0);
 	json_decref(ask("POST", "/clients/web/migration/finish", ""));
+	for (bool has_ended = false; !has_ended; usleep(1000)) {
+		json = ask("GET", "/clients/web/migration", "");
+		has_ended = json_is_true(json_object_get(json, "ended"));
+		json_decref(json);
+	}
 	tm_registry_hold(registry);
 	ask_in_vain("/clients/web/migration/hand-over");
 	json = ask("GET", "/clients/web", "");
