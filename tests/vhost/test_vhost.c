@@ -369,6 +369,16 @@ START_TEST(a_request_is_what_it_was_when_it_was_taken)
 }
 END_TEST
 
+static bool is_called(uint32_t queue)
+{
+	struct pollfd polled = {
+		.fd = peer.queue[queue].call_fd,
+		.events = POLLIN,
+	};
+
+	return poll(&polled, 1, PEER_WAIT_MS) > 0;
+}
+
 /* --- rings --------------------------------------------------------------- */
 
 static void describe_in_table(uint16_t index, uint32_t bytes, uint16_t flags,
@@ -609,6 +619,81 @@ START_TEST(memory_comes_and_goes_by_the_slot)
 }
 END_TEST
 
+static void drain_calls(uint32_t queue)
+{
+	uint64_t value;
+
+	while (read(peer.queue[queue].call_fd, &value, sizeof(value)) > 0)
+		;
+}
+
+/* As memory does that changes in a virtual machine that runs. */
+static void take_memory_away(void)
+{
+	const struct tm_vhost_region region = peer_region(&peer);
+
+	ck_assert_int_eq(change_region(TM_VHOST_REM_MEM_REG, &region, -1), 0);
+}
+
+static void bring_memory_back(void)
+{
+	const struct tm_vhost_region region = peer_region(&peer);
+
+	ck_assert_int_eq(
+		change_region(TM_VHOST_ADD_MEM_REG, &region, peer.memory_fd),
+		0);
+}
+
+START_TEST(a_ring_waits_for_its_memory)
+{
+	struct tm_vhost_info info;
+	uint8_t data[4096] = { 7 }, read_back[4096];
+
+	peer.protocol |= BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
+	peer.wants_inflight = _i;
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_OUT, 0, data, 4096), 0);
+	take_memory_away();
+	drain_calls(0);
+	bring_memory_back();
+	/* What it had not heard before it hears now. */
+	ck_assert(is_called(0));
+	take_memory_away();
+	peer_build(&peer, 0, 0, 0, TM_VIRTIO_BLK_FLUSH, 0, 0);
+	peer_offer(&peer, 0, 0);
+	peer_kick(&peer, 0);
+	tm_vhost_get_info(door, &info);
+	ck_assert(!info.is_broken);
+	bring_memory_back();
+	ck_assert_int_eq(peer_wait_used(&peer, 0, 2, PEER_WAIT_MS), 0);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, read_back, 4096),
+		0);
+	ck_assert_mem_eq(read_back, data, 4096);
+	/* It stops where it was, too. */
+	take_memory_away();
+	ck_assert_int_eq(peer_stop_queue(&peer, 0), 3);
+}
+END_TEST
+
+START_TEST(a_ring_waits_for_a_table_that_has_it)
+{
+	struct tm_vhost_region elsewhere = peer_region(&peer);
+	uint8_t data[4096];
+
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	elsewhere.user_address += UINT64_C(1) << 40;
+	ck_assert_int_eq(peer_set_table(&peer, &elsewhere, &peer.memory_fd, 1),
+			 0);
+	ck_assert_int_eq(peer_set_memory(&peer), 0);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+}
+END_TEST
+
 static _Atomic bool is_changed;
 
 static void *change_table(void *opaque)
@@ -837,16 +922,6 @@ static void hold_request(void)
 	peer_kick(&peer, 0);
 	while (!plain_disk_waiting(disk))
 		usleep(100);
-}
-
-static bool is_called(uint32_t queue)
-{
-	struct pollfd polled = {
-		.fd = peer.queue[queue].call_fd,
-		.events = POLLIN,
-	};
-
-	return poll(&polled, 1, PEER_WAIT_MS) > 0;
 }
 
 /* Who writes one more to it waits. */
@@ -1399,6 +1474,37 @@ static int count_fds(void)
 	return note_fds(is_open);
 }
 
+START_TEST(a_ring_waits_for_its_memory_in_a_successor)
+{
+	static struct tm_vhost_given given;
+	struct tm_vhost_config config = {
+		.disk = disk,
+		.name = "disk-of-a-test",
+		.block_bytes = 4096,
+		.queues = PEER_QUEUES,
+		.given = &given,
+		.log = note_warning,
+	};
+	uint8_t data[4096];
+
+	peer.protocol |= BIT(TM_VHOST_PROTOCOL_CONFIGURE_MEM_SLOTS);
+	connect_peer(1);
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	take_memory_away();
+	config.listen_fd = listen_here();
+	ck_assert_int_eq(tm_vhost_give(door, &given), 0);
+	for (uint32_t i = 0; i < given.fd_count; i++)
+		given.fds[i] = dup(given.fds[i]);
+	tm_vhost_close(door);
+	ck_assert_int_eq(tm_vhost_open(&config, &door), 0);
+	bring_memory_back();
+	ck_assert_int_eq(
+		peer_request(&peer, 0, TM_VIRTIO_BLK_IN, 0, data, 4096), 0);
+	ck_assert_uint_eq(peer_used_index(&peer, 0), 2);
+}
+END_TEST
+
 START_TEST(a_door_that_cannot_open_keeps_nothing)
 {
 	static struct tm_vhost_given given;
@@ -1454,6 +1560,8 @@ int main(void)
 	tcase_add_test(tcase, a_queue_stops_and_goes_on_where_it_was);
 	tcase_add_test(tcase, a_disabled_queue_waits);
 	tcase_add_test(tcase, memory_comes_and_goes_by_the_slot);
+	tcase_add_loop_test(tcase, a_ring_waits_for_its_memory, 0, 2);
+	tcase_add_test(tcase, a_ring_waits_for_a_table_that_has_it);
 	tcase_add_test(tcase, a_table_changes_while_a_request_is_under_way);
 	tcase_add_test(tcase, memory_that_is_gone_ends_rings_and_nothing_else);
 	tcase_add_test(tcase, regions_that_cannot_be_end_the_connection);
@@ -1480,6 +1588,7 @@ int main(void)
 	tcase_add_test(tcase, a_second_front_end_is_turned_away);
 	tcase_add_test(tcase, it_sleeps_when_nobody_asks);
 	tcase_add_test(tcase, who_kicks_without_end_has_no_processor);
+	tcase_add_test(tcase, a_ring_waits_for_its_memory_in_a_successor);
 	tcase_add_test(tcase, a_door_that_cannot_open_keeps_nothing);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);

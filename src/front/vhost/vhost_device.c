@@ -15,6 +15,11 @@
  * lead anywhere is found out at the start: a ring that does not is broken,
  * which stops it and is logged, until the front end stops it.
  *
+ * Memory that changes under a ring may go before it comes again: a front end
+ * whose region changes removes it and adds it. A ring that was placed and is in
+ * no region waits: nothing of it is touched until a change of memory has a
+ * place for it, and there it starts once more.
+ *
  * What was pushed before a ring began, or while another descriptor stood for
  * its calls, may never have been told: a back end died between the two, or a
  * front end masked them. The guest waits for it, and its event index says that
@@ -93,7 +98,7 @@ static void reset_ring(struct tm_vhost_ring *ring, uint32_t number)
 	memset(&ring->queue, 0, sizeof(ring->queue));
 	ring->queue.number = number;
 	ring->has_addr = ring->is_enabled = ring->is_started = false;
-	ring->owes_call = false;
+	ring->is_placed = ring->owes_call = false;
 	atomic_store(&ring->is_broken, false);
 }
 
@@ -147,20 +152,28 @@ static const char *set_protocol_features(struct tm_vhost_device *device,
 
 /* --- memory -------------------------------------------------------------- */
 
+static void move_ring(struct tm_vhost_device *device,
+		      struct tm_vhost_ring *ring)
+{
+	bool was_placed = ring->is_placed;
+
+	ring->is_placed =
+		!tm_vhost_queue_move(&ring->queue, device->memory, &ring->addr);
+	if (ring->is_placed && !was_placed)
+		tm_vhost_ring_start(device, ring);
+	else if (was_placed && !ring->is_placed)
+		tm_vhost_say(device, TMEM_LOG_INFO, "queue %u waits: %s",
+			     ring->queue.number, ring->queue.why);
+}
+
 /* Memory has changed: the rings are looked for in it once more. */
 static void move_rings(struct tm_vhost_device *device)
 {
 	for (uint32_t i = 0; i < device->blk.queues; i++) {
 		struct tm_vhost_ring *ring = &device->rings[i];
 
-		if (!ring->is_started || atomic_load(&ring->is_broken))
-			continue;
-		if (!tm_vhost_queue_move(&ring->queue, device->memory,
-					 &ring->addr))
-			continue;
-		atomic_store(&ring->is_broken, true);
-		tm_vhost_say(device, TMEM_LOG_WARNING, "queue %u stopped: %s",
-			     i, ring->queue.why);
+		if (ring->is_started && !atomic_load(&ring->is_broken))
+			move_ring(device, ring);
 	}
 }
 
@@ -200,9 +213,12 @@ static int add_region(struct tm_vhost_device *device,
 	if (err)
 		return err;
 	/* Regions that are there stay where they are: nobody need be parked
-	 * for the map, but somebody may be looking at the list. */
+	 * for the map, but somebody may be looking at the list, and rings may
+	 * be waiting for this one. */
 	park_all(device);
 	err = tm_vhost_memory_add(device->memory, region, *fd, why);
+	if (!err)
+		move_rings(device);
 	go_on_all(device);
 	*fd = -1;
 	return err;
@@ -231,7 +247,7 @@ void tm_vhost_ring_start(struct tm_vhost_device *device,
 	int err = tm_vhost_queue_start(&ring->queue, device->memory,
 				       &ring->addr, device->area);
 
-	ring->is_started = true;
+	ring->is_started = ring->is_placed = true;
 	ring->owes_call = true;
 	atomic_store(&ring->is_broken, err);
 	if (err)
@@ -294,9 +310,12 @@ static const char *set_address(struct tm_vhost_device *device,
 
 	ring->addr = message->u.addr;
 	ring->has_addr = true;
-	if (ring->is_started && device->memory &&
-	    tm_vhost_queue_move(&ring->queue, device->memory, &ring->addr))
+	if (!ring->is_started || !device->memory)
+		return NULL;
+	if (tm_vhost_queue_move(&ring->queue, device->memory, &ring->addr))
 		return "a ring that moves outside the guest's memory";
+	if (!ring->is_placed)
+		tm_vhost_ring_start(device, ring);
 	return NULL;
 }
 
@@ -323,7 +342,7 @@ static const char *change_ring(struct tm_vhost_device *device,
 		ring->is_enabled = message->number;
 		return NULL;
 	case TM_VHOST_GET_VRING_BASE:
-		ring->is_started = false;
+		ring->is_started = ring->is_placed = false;
 		atomic_store(&ring->is_broken, false);
 		close_fd(&ring->kick_fd);
 		return NULL;

@@ -31,6 +31,7 @@ struct tm_vhost_ring {
 	bool has_addr;
 	bool is_enabled;
 	bool is_started;
+	bool is_placed; /* since it was started: its memory is there */
 	int kick_fd; /* -1: it is polled */
 	int call_fd;
 	int error_fd;

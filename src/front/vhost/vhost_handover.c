@@ -33,6 +33,7 @@ enum ring_flags {
 	RING_KICK = 16,
 	RING_CALL = 32,
 	RING_ERROR = 64,
+	RING_WAITS = 128, /* started, and its memory is not there */
 };
 
 struct ring_record {
@@ -90,6 +91,8 @@ static void describe_ring(struct tm_vhost_ring *ring,
 			 (ring->is_enabled ? RING_ENABLED : 0) |
 			 (ring->is_started ? RING_STARTED : 0) |
 			 (atomic_load(&ring->is_broken) ? RING_BROKEN : 0) |
+			 (ring->is_started && !ring->is_placed ? RING_WAITS
+							       : 0) |
 			 add_event(given, ring->kick_fd, RING_KICK),
 	};
 	record->flags |= add_event(given, ring->call_fd, RING_CALL);
@@ -191,6 +194,10 @@ static void take_ring(struct tm_vhost_device *device, uint32_t number,
 		ring->error_fd = take_fd(taking);
 	if (!(record->flags & RING_STARTED))
 		return;
+	if (record->flags & RING_WAITS) {
+		ring->is_started = true;
+		return;
+	}
 	tm_vhost_ring_start(device, ring);
 	if (record->flags & RING_BROKEN)
 		atomic_store(&ring->is_broken, true);

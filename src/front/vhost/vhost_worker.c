@@ -52,7 +52,7 @@ static void break_ring(struct tm_vhost_worker *worker,
 
 static bool is_served(const struct tm_vhost_ring *ring)
 {
-	return ring->is_started && ring->is_enabled &&
+	return ring->is_started && ring->is_placed && ring->is_enabled &&
 	       !atomic_load_explicit(&ring->is_broken, memory_order_relaxed);
 }
 
