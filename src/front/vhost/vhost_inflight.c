@@ -56,9 +56,14 @@ static uint64_t queue_bytes(uint16_t entries)
 	       TM_VHOST_INFLIGHT_ALIGN;
 }
 
+static uint64_t round_up(uint64_t bytes, uint64_t to_bytes)
+{
+	return (bytes + to_bytes - 1) / to_bytes * to_bytes;
+}
+
 static uint64_t whole_pages(uint64_t bytes)
 {
-	return (bytes + TMEM_PAGE_SIZE - 1) / TMEM_PAGE_SIZE * TMEM_PAGE_SIZE;
+	return round_up(bytes, TMEM_PAGE_SIZE);
 }
 
 int tm_vhost_area_make(struct tm_vhost_inflight *inflight)
@@ -84,6 +89,7 @@ int tm_vhost_area_make(struct tm_vhost_inflight *inflight)
 static int map(struct tm_vhost_area *area)
 {
 	const struct tm_vhost_inflight *inflight = &area->inflight;
+	uint64_t bytes;
 	struct stat st;
 	int seals = fcntl(area->fd, F_GET_SEALS);
 
@@ -96,15 +102,16 @@ static int map(struct tm_vhost_area *area)
 	    inflight->map_offset > (uint64_t)st.st_size ||
 	    inflight->map_bytes > (uint64_t)st.st_size - inflight->map_offset)
 		return -EPROTO;
-	area->mapped_bytes = (size_t)whole_pages(
-		inflight->queues * queue_bytes(inflight->queue_size));
+	bytes = whole_pages(inflight->queues *
+			    queue_bytes(inflight->queue_size));
+	area->mapped_bytes =
+		(size_t)round_up(bytes, tm_guest_memory_align_bytes(&st));
 	area->base = mmap(NULL, area->mapped_bytes, PROT_READ | PROT_WRITE,
 			  MAP_SHARED, area->fd, (off_t)inflight->map_offset);
 	if (area->base == MAP_FAILED)
 		return -ENOMEM;
 	if (!tmem_guest_memory_create(&area->memory) &&
-	    !tmem_guest_memory_add(area->memory, 0,
-				   area->mapped_bytes / TMEM_PAGE_SIZE,
+	    !tmem_guest_memory_add(area->memory, 0, bytes / TMEM_PAGE_SIZE,
 				   area->base, true))
 		return 0;
 	tmem_guest_memory_destroy(area->memory);
