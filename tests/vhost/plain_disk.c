@@ -22,6 +22,7 @@ struct tm_disk {
 	uint64_t refused_block;
 	bool is_held;
 	int waiting;
+	int passes; /* that go on all the same */
 	char bytes[];
 };
 
@@ -49,6 +50,14 @@ void plain_disk_hold(struct tm_disk *disk, bool is_held)
 {
 	pthread_mutex_lock(&disk->lock);
 	disk->is_held = is_held;
+	pthread_cond_broadcast(&disk->changed);
+	pthread_mutex_unlock(&disk->lock);
+}
+
+void plain_disk_pass(struct tm_disk *disk)
+{
+	pthread_mutex_lock(&disk->lock);
+	disk->passes++;
 	pthread_cond_broadcast(&disk->changed);
 	pthread_mutex_unlock(&disk->lock);
 }
@@ -82,8 +91,9 @@ static int begin(struct tm_disk *disk, uint64_t offset, uint64_t bytes)
 		return -EINVAL;
 	pthread_mutex_lock(&disk->lock);
 	disk->waiting++;
-	while (disk->is_held)
+	while (disk->is_held && !disk->passes)
 		pthread_cond_wait(&disk->changed, &disk->lock);
+	disk->passes -= disk->passes > 0;
 	disk->waiting--;
 	return 0;
 }

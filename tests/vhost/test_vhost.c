@@ -1505,6 +1505,45 @@ START_TEST(a_ring_waits_for_its_memory_in_a_successor)
 }
 END_TEST
 
+static void *give_door(void *opaque)
+{
+	return (void *)(intptr_t)tm_vhost_give(door, opaque);
+}
+
+/* It has the first ring when the second one's worker is still waited for. */
+START_TEST(a_successors_calls_are_left)
+{
+	static struct tm_vhost_given given;
+	struct pollfd polled = { .events = POLLOUT };
+	pthread_t giver;
+	void *result;
+
+	connect_peer(3);
+	ck_assert(is_called(0));
+	plain_disk_hold(disk, true);
+	for (uint16_t i = 0; i < 2; i++) {
+		peer_build(&peer, 2, (uint16_t)(3 * i), i, TM_VIRTIO_BLK_IN, 0,
+			   4096);
+		peer_offer(&peer, 2, (uint16_t)(3 * i));
+	}
+	peer_kick(&peer, 2);
+	while (!plain_disk_waiting(disk))
+		usleep(100);
+	pthread_create(&giver, NULL, give_door, &given);
+	wait_for_looks(1);
+	plain_disk_pass(disk);
+	while (peer_used_index(&peer, 2) != 1 || !plain_disk_waiting(disk))
+		usleep(100);
+	polled.fd = peer.queue[0].call_fd;
+	fill_event(polled.fd);
+	wait_for_looks(3);
+	ck_assert_int_eq(poll(&polled, 1, 0), 0);
+	plain_disk_hold(disk, false);
+	pthread_join(giver, &result);
+	ck_assert_int_eq((intptr_t)result, 0);
+}
+END_TEST
+
 START_TEST(a_door_that_cannot_open_keeps_nothing)
 {
 	static struct tm_vhost_given given;
@@ -1589,6 +1628,7 @@ int main(void)
 	tcase_add_test(tcase, it_sleeps_when_nobody_asks);
 	tcase_add_test(tcase, who_kicks_without_end_has_no_processor);
 	tcase_add_test(tcase, a_ring_waits_for_its_memory_in_a_successor);
+	tcase_add_test(tcase, a_successors_calls_are_left);
 	tcase_add_test(tcase, a_door_that_cannot_open_keeps_nothing);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
