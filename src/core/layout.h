@@ -24,7 +24,9 @@
  * fields too: that of a client, pool or object with a keyed hash, that of a
  * descriptor with a residue, which costs a multiplication and catches each
  * single bit (2^n modulo 127, or 31, is never 0). What vouches for the bytes
- * themselves is the descriptor's check, on every get.
+ * themselves is the descriptor's check, on every get. What is volatile in a
+ * record, and may lead astray, stands beside its complement: the list of free
+ * records, a content's number of links.
  *
  * All fields have the byte order of the machine that made the arena, and the
  * superblock says which. doc/arena-format.md is the description for people;

@@ -92,9 +92,10 @@ bool tm_object_restate(const struct tm_store *store, uint32_t number,
 	struct tm_object_record written;
 	uint32_t word;
 
-	/* Another one of the same hash; or what its word says it is not. Who is
-	 * told that it is not there puts it again, or believes that it is gone,
-	 * until a reopening mends the record. */
+	/* Another one of the same hash; or this one, and its word shows that the
+	 * record is not as it was written. Who is told that it is not there
+	 * puts it again, or believes that it is gone; and then a reopening
+	 * mends the record. */
 	written = (struct tm_object_record){
 		.oid = { oid->word[0], oid->word[1], oid->word[2] },
 		.pool = tm_object(store, number)->pool,
