@@ -33,10 +33,12 @@ is_running()
 	return 1
 }
 
+# With TM_FIRST_COMPLAINT set it is also the last.
 complain()
 {
 	echo "FAILED: $*"
 	failed=1
+	test -z "${TM_FIRST_COMPLAINT:-}" || exit 1
 }
 
 finish()
