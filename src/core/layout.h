@@ -266,6 +266,12 @@ static inline uint64_t tm_state_seal(uint64_t state, uint32_t object,
 	return (state & ~(UINT64_C(0xff) << 24)) | (0x80 | sum % 127) << 24;
 }
 
+static inline bool tm_state_is_sealed(uint64_t state, uint32_t object,
+				      uint32_t index)
+{
+	return state == tm_state_seal(state, object, index);
+}
+
 static inline uint64_t tm_place_make(unsigned allocator, uint64_t handle)
 {
 	uint64_t place = (uint64_t)allocator << TMEM_HANDLE_BITS | handle;

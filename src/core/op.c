@@ -662,8 +662,7 @@ static int decode_same(struct page_op *op, const struct pinned *pinned,
 /* What a record says is believed only under its seal. */
 static bool is_sealed(const struct page_op *op, const struct pinned *pinned)
 {
-	return tm_state_seal(pinned->state, pinned->object, op->index) ==
-	       pinned->state;
+	return tm_state_is_sealed(pinned->state, pinned->object, op->index);
 }
 
 static int decode(struct page_op *op, const struct pinned *pinned, void *page)

@@ -213,9 +213,8 @@ bool tm_spot_lock(struct tm_context *context, uint32_t number,
 	    again.object == seen.object && again.index == seen.index &&
 	    again.pool == seen.pool &&
 	    !memcmp(&again.oid, &seen.oid, sizeof(seen.oid))) {
-		spot->is_sealed = again.state == tm_state_seal(again.state,
-							       again.object,
-							       again.index) &&
+		spot->is_sealed = tm_state_is_sealed(again.state, again.object,
+						     again.index) &&
 				  is_found_by(store, &again);
 		return true;
 	}
@@ -461,8 +460,8 @@ void tm_page_forget(struct tm_context *context, struct tm_pool *pool,
 /* Its record says whose page it is as the index does; see tm_page_restate(). */
 static bool is_sealed(const struct tm_descriptor *descriptor, uint64_t state)
 {
-	return state == tm_state_seal(state, descriptor->object,
-				      descriptor->index);
+	return tm_state_is_sealed(state, descriptor->object,
+				  descriptor->index);
 }
 
 uint64_t tm_page_mark_free(struct tm_context *context, uint32_t number)

@@ -108,8 +108,8 @@ static bool state_is_sound(const struct tm_descriptor *d)
 	bool is_content = tm_state_kind(d->state) == TM_KIND_CONTENT;
 
 	return state_is_possible(d->state) &&
-	       d->state == tm_state_seal(d->state, is_content ? 0 : d->object,
-					 is_content ? 0 : d->index);
+	       tm_state_is_sealed(d->state, is_content ? 0 : d->object,
+				  is_content ? 0 : d->index);
 }
 
 static enum tm_record_state state_of(uint32_t word, uint32_t expected)

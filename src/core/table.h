@@ -10,9 +10,9 @@
  * list through themselves. Element 0 is never given out: 0 is "none".
  *
  * A record of the arena may have a flipped bit, free or not, and a list that is
- * led astray hands out what is in use. So there a link is a number and its
- * complement (tm_high_make()); after one that is none the rest of the list is
- * lost until the arena is reopened, which builds it anew.
+ * led astray hands out what is in use. So in a free element a link is a number
+ * and its complement (tm_high_make()); after one that is none the rest of the
+ * list is lost until the arena is reopened, which builds it anew.
  *
  * Because an element's address never becomes something else (the table is
  * *type-stable*), a stale number may be read without a lock, as long as what
