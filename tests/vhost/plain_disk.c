@@ -21,8 +21,8 @@ struct tm_disk {
 	pthread_cond_t changed;
 	uint64_t refused_block;
 	bool is_held;
+	uint64_t passed; /* requests at this offset go on all the same */
 	int waiting;
-	int passes; /* that go on all the same */
 	char bytes[];
 };
 
@@ -33,7 +33,7 @@ struct tm_disk *plain_disk_new(uint64_t size_bytes)
 	if (!disk)
 		abort();
 	disk->size_bytes = size_bytes;
-	disk->refused_block = UINT64_MAX;
+	disk->refused_block = disk->passed = UINT64_MAX;
 	pthread_mutex_init(&disk->lock, NULL);
 	pthread_cond_init(&disk->changed, NULL);
 	return disk;
@@ -54,10 +54,10 @@ void plain_disk_hold(struct tm_disk *disk, bool is_held)
 	pthread_mutex_unlock(&disk->lock);
 }
 
-void plain_disk_pass(struct tm_disk *disk)
+void plain_disk_pass(struct tm_disk *disk, uint64_t offset)
 {
 	pthread_mutex_lock(&disk->lock);
-	disk->passes++;
+	disk->passed = offset;
 	pthread_cond_broadcast(&disk->changed);
 	pthread_mutex_unlock(&disk->lock);
 }
@@ -91,9 +91,8 @@ static int begin(struct tm_disk *disk, uint64_t offset, uint64_t bytes)
 		return -EINVAL;
 	pthread_mutex_lock(&disk->lock);
 	disk->waiting++;
-	while (disk->is_held && !disk->passes)
+	while (disk->is_held && disk->passed != offset)
 		pthread_cond_wait(&disk->changed, &disk->lock);
-	disk->passes -= disk->passes > 0;
 	disk->waiting--;
 	return 0;
 }

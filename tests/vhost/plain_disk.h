@@ -12,8 +12,8 @@ struct tm_disk *plain_disk_new(uint64_t size_bytes);
 void plain_disk_refuse(struct tm_disk *disk, uint64_t block);
 /* Requests wait from now on, until it is taken back. */
 void plain_disk_hold(struct tm_disk *disk, bool is_held);
-/* One of those that wait, or the next one, goes on. */
-void plain_disk_pass(struct tm_disk *disk);
+/* Those at @offset go on all the same, and no others do. */
+void plain_disk_pass(struct tm_disk *disk, uint64_t offset);
 /* How many wait. */
 int plain_disk_waiting(struct tm_disk *disk);
 
