@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "pages.h"
@@ -29,6 +30,8 @@
 #define CLIENTS_MAX 64
 /* Pages put for one client before it is the next one's turn. */
 #define TURN_PAGES 32
+/* Idle while pages of an earlier replay are still there. */
+#define CLEAR_MS 10000
 #define MOST_PAGES_DEFAULT (UINT64_C(512) << 20 >> 12)
 
 enum kind { KIND_PROCESS, KIND_DIRECTORY, KIND_DUMP };
@@ -275,6 +278,31 @@ static bool was_seen(struct replay *replay, const uint8_t *page)
 
 /* --- put and get --------------------------------------------------------------*/
 
+static void read_counts(struct replayed *c, struct tmem_counts *counts)
+{
+	counts->struct_size = sizeof(*counts);
+	tmem_client_get_counts(c->client, counts);
+}
+
+/* What an earlier replay left in this arena makes way, before anything is
+ * counted: pages of a pool that has ended go in the background. What damage
+ * keeps there for good is not waited for. */
+static void clear(struct replay *replay, struct replayed *c)
+{
+	struct tmem_counts counts = { .pages = 0 };
+
+	for (int id = 0; id < TMEM_POOLS_MAX; id++)
+		tmem_pool_destroy(c->client, id);
+	read_counts(c, &counts);
+	for (int idle = 0; counts.pages && idle < CLEAR_MS;) {
+		if (!tmem_store_step(replay->store)) {
+			usleep(1000);
+			idle++;
+		}
+		read_counts(c, &counts);
+	}
+}
+
 static int attach(struct replay *replay, struct replayed *c)
 {
 	uint32_t flags = c->kind == KIND_DIRECTORY ? 0 : TMEM_POOL_PERSISTENT;
@@ -291,9 +319,8 @@ static int attach(struct replay *replay, struct replayed *c)
 			     strerror(-result));
 	if (result < 0)
 		return result;
-	/* What an earlier replay left in this arena makes way. */
-	for (int id = 0; result == 1 && id < TMEM_POOLS_MAX; id++)
-		tmem_pool_destroy(c->client, id);
+	if (result == 1)
+		clear(replay, c);
 	c->pool = tmem_pool_create(c->client, flags, NULL);
 	if (c->pool < 0)
 		tm_cli_error("%s: cannot make a pool: %s", c->name,
@@ -349,12 +376,6 @@ static uint64_t total_pages(const struct replay *replay)
 	for (size_t i = 0; i < replay->count; i++)
 		total += replay->clients[i].pages.count;
 	return total;
-}
-
-static void read_counts(struct replayed *c, struct tmem_counts *counts)
-{
-	counts->struct_size = sizeof(*counts);
-	tmem_client_get_counts(c->client, counts);
 }
 
 static int put_all(struct replay *replay)
