@@ -95,7 +95,7 @@ cat load.out
 leave_disk
 
 # Nobody comes back.
-serve_disk size=32M socket="$TMEM_SOCKET" name=disk1 timeout=1
+serve_disk size=32M socket="$TMEM_SOCKET" name=disk1 timeout=5
 kill -9 "$daemon"
 wait "$daemon" 2>/dev/null
 cat >alone.py <<'END'

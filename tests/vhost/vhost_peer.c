@@ -569,8 +569,11 @@ int peer_wait_used(struct vhost_peer *peer, uint32_t queue, uint16_t index,
 		};
 		int64_t left_ms = until_ms - now_ms();
 
+		/* It may have come while we stood still. */
 		if (left_ms <= 0)
-			return -ETIMEDOUT;
+			return peer_used_index(peer, queue) == index ?
+				       0 :
+				       -ETIMEDOUT;
 		if (poll(&polled, 1, (int)left_ms) > 0 &&
 		    read(polled.fd, &value, sizeof(value)) < 0)
 			return -EIO;

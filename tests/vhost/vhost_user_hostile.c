@@ -28,7 +28,7 @@
 #include "hostile.h"
 
 #define LOOK_MS 50
-#define PROBE_MS 10000
+#define PROBE_MS 30000
 #define PROBE_STEP_MS 50
 
 static const struct hostile_attack *const groups[] = {

@@ -303,6 +303,9 @@ static void look_round(struct tm_vhost *door)
 
 	if (poll(polled, 3, door->is_short_of_descriptors ? SHORT_MS : -1) < 0)
 		return;
+	/* Who hung up to come again may have done both between two looks. */
+	if (polled[2].revents && !polled[1].revents && poll(polled, 2, 0) < 0)
+		return;
 	door->is_short_of_descriptors = false;
 	if (polled[1].revents)
 		read_on(door);
