@@ -55,11 +55,11 @@ static void *watch(void *opaque)
 	return NULL;
 }
 
-static int start_watcher(struct tm_whole_file *file)
+/* Before there is a file: one that comes then waits for the watcher. */
+static void block_signals(struct tm_whole_file *file)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction action;
-	int err;
 
 	sigemptyset(&file->signals);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -67,10 +67,11 @@ static int start_watcher(struct tm_whole_file *file)
 		    action.sa_handler != SIG_IGN)
 			sigaddset(&file->signals, signals[i]);
 	pthread_sigmask(SIG_BLOCK, &file->signals, &file->mask);
-	err = pthread_create(&file->watcher, NULL, watch, file);
-	if (err)
-		pthread_sigmask(SIG_SETMASK, &file->mask, NULL);
-	return -err;
+}
+
+static int start_watcher(struct tm_whole_file *file)
+{
+	return -pthread_create(&file->watcher, NULL, watch, file);
 }
 
 static void stop_watcher(struct tm_whole_file *file)
@@ -107,6 +108,7 @@ static int open_temporary(struct tm_whole_file *file)
 		file->temporary = NULL;
 		return -ENOMEM;
 	}
+	block_signals(file);
 	file->fd = mkostemp(file->temporary, O_CLOEXEC);
 	err = file->fd < 0 ? -errno : start_watcher(file);
 	if (!err)
@@ -115,6 +117,7 @@ static int open_temporary(struct tm_whole_file *file)
 		unlink(file->temporary);
 		close(file->fd);
 	}
+	pthread_sigmask(SIG_SETMASK, &file->mask, NULL);
 	free(file->temporary);
 	file->temporary = NULL;
 	return err;
