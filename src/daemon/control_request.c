@@ -274,6 +274,15 @@ out_memory:
 	return NULL;
 }
 
+static void close_stream(struct tm_request *request, bool is_complete)
+{
+	const struct tm_stream_ops *stream = request->stream;
+
+	request->stream = NULL;
+	if (stream)
+		stream->close(request->stream_opaque, is_complete);
+}
+
 static void keep_body(struct tm_request *request, const char *data, size_t size)
 {
 	char *grown;
@@ -307,9 +316,12 @@ void tm_request_data(struct tm_request *request, const char *data, size_t size)
 	}
 	err = request->stream->write(request->stream_opaque, request, data,
 				     size);
-	if (err && !request->status)
+	if (!err)
+		return;
+	if (!request->status)
 		tm_answer_error(request, 400, "the stream is refused: %s",
 				strerror(-err));
+	close_stream(request, false);
 }
 
 static bool parse_body(struct tm_request *request)
@@ -341,7 +353,7 @@ void tm_request_end(struct tm_request *request)
 		return;
 	if (request->route->is_upload) {
 		request->stream->finish(request->stream_opaque, request);
-		request->is_complete = true;
+		close_stream(request, true);
 	} else if (parse_body(request)) {
 		request->route->handle(request);
 	}
@@ -351,13 +363,21 @@ void tm_request_end(struct tm_request *request)
 				request->route->pattern);
 }
 
+ssize_t tm_request_read(struct tm_request *request, void *buffer, size_t size)
+{
+	ssize_t got =
+		request->stream->read(request->stream_opaque, buffer, size);
+
+	if (got <= 0)
+		close_stream(request, !got);
+	return got;
+}
+
 void tm_request_free(struct tm_request *request)
 {
 	if (!request)
 		return;
-	if (request->stream)
-		request->stream->close(request->stream_opaque,
-				       request->is_complete);
+	close_stream(request, false);
 	json_decref(request->body);
 	free(request->query);
 	free(request->upload);

@@ -41,8 +41,9 @@ struct tm_control_server;
  * @write: of a request: takes all; negative errno: no more is wanted. What it
  *	answered with tm_answer_error() is sent, else a general sentence.
  * @finish: of a request: that was all; answers
- * @close: comes last, in any case. @is_complete: everything was read, or
- *	@finish was called; otherwise the peer is gone or something failed
+ * @close: comes last, in any case, and before the peer can hear of the end:
+ *	who has, can ask for the same again. @is_complete: everything was read,
+ *	or @finish was called; otherwise the peer is gone or something failed
  */
 struct tm_stream_ops {
 	ssize_t (*read)(void *opaque, void *buffer, size_t size);
@@ -99,9 +100,8 @@ struct tm_request {
 	const char *allowed;	/* of a 405: a method that there is */
 	char *text;
 	size_t text_size;
-	const struct tm_stream_ops *stream;
+	const struct tm_stream_ops *stream;	/* until it is closed */
 	void *stream_opaque;
-	bool is_complete;	/* of the stream, see its close() */
 };
 
 /*
@@ -117,7 +117,9 @@ struct tm_request *tm_request_begin(struct tm_control *control,
 				    const char *method, const char *uri);
 void tm_request_data(struct tm_request *request, const char *data, size_t size);
 void tm_request_end(struct tm_request *request);
-/* Closes its stream, if it has one. */
+/* Of an answer that is a stream: as its read(). */
+ssize_t tm_request_read(struct tm_request *request, void *buffer, size_t size);
+/* Closes its stream, if it has one still. */
 void tm_request_free(struct tm_request *request);
 
 /* Copies what stands behind ?key=, decoded; "" when it is not there or does

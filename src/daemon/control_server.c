@@ -247,17 +247,13 @@ static size_t keep_encoded(void *opaque, struct MHD_Connection *connection,
 static ssize_t read_stream(void *opaque, uint64_t position, char *buffer,
 			   size_t room)
 {
-	struct tm_request *request = opaque;
-	ssize_t size = request->stream->read(request->stream_opaque, buffer,
-					     room);
+	ssize_t size = tm_request_read(opaque, buffer, room);
 
 	(void)position;
 	if (size > 0)
 		return size;
-	if (size < 0)
-		return MHD_CONTENT_READER_END_WITH_ERROR;
-	request->is_complete = true;
-	return MHD_CONTENT_READER_END_OF_STREAM;
+	return size < 0 ? MHD_CONTENT_READER_END_WITH_ERROR
+			: MHD_CONTENT_READER_END_OF_STREAM;
 }
 
 static struct MHD_Response *make_response(struct tm_request *request)

@@ -93,22 +93,24 @@ json '$j->{reservation_bytes} == 512 << 10 && $j->{cap_bytes} == 16 << 20'
 expect 0 thaw frozen
 expect 0 destroy frozen
 
-# --- frozen while it is saved, which lasts: the save's own freeze is another
-copy_is_migrating()
+# is_migrating NAME. The daemon may learn a little later that its peer has gone.
+is_migrating()
 {
-	tmem list copy --json | grep -q '"migrating": true'
+	tmem list "$1" --json | grep -q '"migrating": true'
 }
+
+# --- frozen while it is saved, which lasts: the save's own freeze is another
 curl -sS --unix-socket control 'http://tmem/clients/copy/save?live=1' \
 	-o live.save 2>live.err &
 live=$!
 started="$started $live"
-until copy_is_migrating || ! kill -0 $live; do sleep 0.01; done
+until is_migrating copy || ! kill -0 $live; do sleep 0.01; done
 expect 0 freeze copy
 expect 1 thaw copy
 says 'stays frozen'
 ask 200 POST /clients/copy/migration/cancel
 wait $live
-while copy_is_migrating; do sleep 0.01; done
+while is_migrating copy; do sleep 0.01; done
 expect 0 list copy --json
 json '$j->{frozen} && !$j->{migrating}'
 expect 0 thaw copy
@@ -209,6 +211,7 @@ says 'No such file'
 expect 1 save web /dev/full
 says 'No space left'
 test -z "$(ls -- *.save.?????? 2>/dev/null)" || complain "temporary files stay:" *.save.*
+while is_migrating web; do sleep 0.01; done
 expect 0 list web --json
 json '$j->{frozen} && !$j->{migrating}'
 expect 2 save web
@@ -233,6 +236,7 @@ expect 0 thaw web
 for command in true 'head -c 1000 >/dev/null' 'exec <&-; sleep 0.1'; do
 	expect 1 migrate web --to "exec:$command"
 	says 'ended without taking the client, which stays where it is'
+	while is_migrating web; do sleep 0.01; done
 	expect 0 list web --json
 	json '!$j->{frozen} && !$j->{migrating}'
 	has_pages web "$had"

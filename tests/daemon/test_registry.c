@@ -514,6 +514,69 @@ START_TEST(a_peer_is_shown_whole_or_not_at_all)
 }
 END_TEST
 
+/* --- streams -------------------------------------------------------------- */
+
+/* All of it, by the thread of its connection, which has not ended then. */
+static struct tm_request *read_all(const char *path)
+{
+	struct tm_request *request = send_request("GET", path, "", 0);
+	char buffer[4096];
+	ssize_t got;
+
+	ck_assert_uint_eq(request->status, 200);
+	do {
+		got = tm_request_read(request, buffer, sizeof(buffer));
+	} while (got > 0);
+	ck_assert_int_eq(got, 0);
+	return request;
+}
+
+START_TEST(who_has_all_of_a_save_can_save_again)
+{
+	struct tm_request *first, *second;
+	struct tm_member *web;
+	json_t *json;
+
+	open_registry(config_of("[daemon]\n"));
+	web = attach("web");
+	put_pages(web->client, PAGES);
+	first = read_all("/clients/web/save");
+	json = ask("GET", "/clients/web", "");
+	ck_assert(json_is_false(json_object_get(json, "frozen")));
+	ck_assert(json_is_false(json_object_get(json, "migrating")));
+	json_decref(json);
+	second = read_all("/clients/web/save");
+	tm_request_free(first);
+	tm_request_free(second);
+	tm_registry_detach(registry, web);
+}
+END_TEST
+
+/* In its midst, since it is damaged, or at its end, since that is missing. */
+START_TEST(who_is_refused_a_restore_can_restore_at_once)
+{
+	static char stream[2 * PAGES * TMEM_PAGE_SIZE];
+	struct tm_request *refused;
+	size_t size;
+
+	open_registry(config_of("[daemon]\n"));
+	size = make_stream("other", stream, sizeof(stream));
+	stream[size / 2] ^= 1;
+	refused = tm_request_begin(&control, tm_control_routes, "POST",
+				   "/clients/web/restore");
+	tm_request_data(refused, stream, size);
+	ck_assert_uint_eq(refused->status, 400);
+	stream[size / 2] ^= 1;
+	restore("/clients/web/restore", stream, size);
+	tm_request_free(refused);
+
+	refused = send_request("POST", "/clients/db/restore", stream, size - 1);
+	ck_assert_uint_eq(refused->status, 400);
+	restore("/clients/db/restore", stream, size);
+	tm_request_free(refused);
+}
+END_TEST
+
 /* --- ends ----------------------------------------------------------------- */
 
 START_TEST(while_a_successor_takes_over_no_operator_ends_a_client)
@@ -603,6 +666,8 @@ int main(void)
 	tcase_add_test(tc, who_is_restored_shares_with_its_domain);
 	tcase_add_test(tc, who_is_restored_during_a_reload_trusts_whom_it_says);
 	tcase_add_test(tc, a_peer_is_shown_whole_or_not_at_all);
+	tcase_add_test(tc, who_has_all_of_a_save_can_save_again);
+	tcase_add_test(tc, who_is_refused_a_restore_can_restore_at_once);
 	tcase_add_test(tc,
 		       while_a_successor_takes_over_no_operator_ends_a_client);
 	tcase_add_test(tc,
