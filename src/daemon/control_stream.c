@@ -22,7 +22,8 @@
  * Locks: control.saves_lock guards the list of live saves and their states; a
  * hand-over, which ends the client, locks the registry's settings before it. The
  * save itself belongs to the connection's thread until is_waiting says that it
- * has come to its end.
+ * has come to its end; then to whoever takes it off the list, since the client's
+ * name is free when a hand-over is answered, however late that thread is.
  */
 #include <config.h>
 
@@ -46,8 +47,8 @@
 
 struct tm_live_save {
 	struct tm_control *control;
-	struct tm_member *member;	/* held */
-	struct tmem_save *save;
+	struct tm_member *member;	/* held, while it is listed */
+	struct tmem_save *save;		/* open, while it is listed */
 	bool is_live;
 	int peer_fd;
 	/* of the connection's thread */
@@ -141,26 +142,32 @@ static void list_save(struct tm_live_save *live)
 	tm_lock_release(&live->control->saves_lock);
 }
 
-static void unlist_save(struct tm_live_save *live)
+/* False: it is not there any more. */
+static bool unlist_save_locked(struct tm_live_save *live)
 {
-	struct tm_live_save **at;
+	struct tm_live_save **at = &live->control->saves;
 
-	tm_lock_acquire(&live->control->saves_lock);
-	at = &live->control->saves;
-	while (*at != live)
+	while (*at && *at != live)
 		at = &(*at)->next;
+	if (!*at)
+		return false;
 	*at = live->next;
-	tm_lock_release(&live->control->saves_lock);
+	return true;
 }
 
 static void close_save(void *opaque, bool is_complete)
 {
 	struct tm_live_save *live = opaque;
+	bool is_ours;
 
 	(void)is_complete;
-	unlist_save(live);
-	tmem_save_close(live->save);
-	tm_registry_release(live->control->host.registry, live->member);
+	tm_lock_acquire(&live->control->saves_lock);
+	is_ours = unlist_save_locked(live);
+	tm_lock_release(&live->control->saves_lock);
+	if (is_ours) {
+		tmem_save_close(live->save);
+		tm_registry_release(live->control->host.registry, live->member);
+	}
 	free(live);
 }
 
@@ -310,8 +317,10 @@ void tm_stream_finish(struct tm_request *request)
 	tm_lock_release(&request->control->saves_lock);
 }
 
-/* Marks it, and answers with the member to be destroyed, held; or NULL. */
-static struct tm_member *hand_over_locked(struct tm_request *request)
+/* Takes it from its thread, and answers with the member to be destroyed, held;
+ * or NULL. */
+static struct tm_member *hand_over_locked(struct tm_request *request,
+					  struct tmem_save **save)
 {
 	struct tm_registry *registry = request->control->host.registry;
 	struct tm_live_save *live = find_save(request);
@@ -324,11 +333,12 @@ static struct tm_member *hand_over_locked(struct tm_request *request)
 				live->member->name, TM_REGISTRY_HELD);
 		return NULL;
 	}
-	if (live->is_waiting && !live->is_cancelled && !live->is_over)
+	if (live->is_waiting && !live->is_cancelled)
 		err = tmem_save_hand_over(live->save);
 	if (!err) {
-		live->is_over = true;
-		return tm_registry_find(registry, request->argument);
+		live->is_over = unlist_save_locked(live);
+		*save = live->save;
+		return live->member;
 	}
 	if (err == -EBUSY)
 		tm_answer_error(request, 409,
@@ -348,6 +358,7 @@ void tm_stream_hand_over(struct tm_request *request)
 {
 	struct tm_registry *registry = request->control->host.registry;
 	struct tm_member *member;
+	struct tmem_save *save = NULL;
 
 	if (tm_body_check(request, NULL, 0))
 		return;
@@ -355,13 +366,14 @@ void tm_stream_hand_over(struct tm_request *request)
 		poll(NULL, 0, 1);
 	tm_registry_lock_settings(registry);
 	tm_lock_acquire(&request->control->saves_lock);
-	member = hand_over_locked(request);
+	member = hand_over_locked(request, &save);
 	tm_lock_release(&request->control->saves_lock);
 	if (member)
 		tm_registry_destroy(registry, member);
 	tm_registry_unlock_settings(registry);
 	if (!member)
 		return;
+	tmem_save_close(save);
 	tm_registry_release(registry, member);
 	answer_one(request);
 }

@@ -596,44 +596,64 @@ START_TEST(while_a_successor_takes_over_no_operator_ends_a_client)
 }
 END_TEST
 
-static ssize_t last;
+struct migration {
+	struct tm_request *stream;
+	pthread_t reader;
+	int ends[2];
+	ssize_t last; /* what its reader got */
+};
 
-/* A migration's stream, up to the hand-over. */
+/* Up to the hand-over; but the stream is not closed then. */
 static void *read_stream(void *opaque)
 {
-	struct tm_request *request = opaque;
+	struct migration *m = opaque;
 	char buffer[4096];
 
 	do {
-		last = request->stream->read(request->stream_opaque, buffer,
-					     sizeof(buffer));
-	} while (last > 0);
+		m->last = m->stream->stream->read(m->stream->stream_opaque,
+						  buffer, sizeof(buffer));
+	} while (m->last > 0);
 	return NULL;
 }
 
-START_TEST(while_a_successor_takes_over_no_client_is_handed_over)
+/* Of the client "web". Its stream has come to its end. */
+static void begin_migration(struct migration *m)
 {
-	struct tm_request *stream;
-	struct tm_member *web;
-	pthread_t reader;
-	int ends[2];
 	json_t *json;
 
-	open_registry(config_of("[daemon]\n"));
-	web = attach("web");
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-	stream = tm_request_begin(&control, tm_control_routes, "GET",
-				  "/clients/web/save?live=1");
-	stream->peer_fd = ends[0];
-	tm_request_end(stream);
-	ck_assert_ptr_nonnull(stream->stream);
-	ck_assert_int_eq(pthread_create(&reader, NULL, read_stream, stream), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, m->ends), 0);
+	m->stream = tm_request_begin(&control, tm_control_routes, "GET",
+				     "/clients/web/save?live=1");
+	m->stream->peer_fd = m->ends[0];
+	tm_request_end(m->stream);
+	ck_assert_ptr_nonnull(m->stream->stream);
+	ck_assert_int_eq(pthread_create(&m->reader, NULL, read_stream, m), 0);
 	json_decref(ask("POST", "/clients/web/migration/finish", ""));
 	for (bool has_ended = false; !has_ended; usleep(1000)) {
 		json = ask("GET", "/clients/web/migration", "");
 		has_ended = json_is_true(json_object_get(json, "ended"));
 		json_decref(json);
 	}
+}
+
+static void end_migration(struct migration *m)
+{
+	pthread_join(m->reader, NULL);
+	ck_assert_int_eq(m->last, 0);
+	tm_request_free(m->stream);
+	close(m->ends[0]);
+	close(m->ends[1]);
+}
+
+START_TEST(while_a_successor_takes_over_no_client_is_handed_over)
+{
+	struct migration migration;
+	struct tm_member *web;
+	json_t *json;
+
+	open_registry(config_of("[daemon]\n"));
+	web = attach("web");
+	begin_migration(&migration);
 	tm_registry_hold(registry);
 	ask_in_vain("/clients/web/migration/hand-over");
 	json = ask("GET", "/clients/web", "");
@@ -641,12 +661,23 @@ START_TEST(while_a_successor_takes_over_no_client_is_handed_over)
 	json_decref(json);
 	tm_registry_go_on(registry);
 	json_decref(ask("POST", "/clients/web/migration/hand-over", ""));
-	pthread_join(reader, NULL);
-	ck_assert_int_eq(last, 0);
-	tm_request_free(stream);
+	end_migration(&migration);
 	tm_registry_detach(registry, web);
-	close(ends[0]);
-	close(ends[1]);
+}
+END_TEST
+
+START_TEST(the_name_of_who_was_handed_over_is_free)
+{
+	static char stream[2 * PAGES * TMEM_PAGE_SIZE];
+	struct migration migration;
+
+	open_registry(config_of("[daemon]\n"));
+	restore("/clients/web/restore", stream,
+		make_stream("other", stream, sizeof(stream)));
+	begin_migration(&migration);
+	json_decref(ask("POST", "/clients/web/migration/hand-over", ""));
+	tm_registry_detach(registry, attach("web"));
+	end_migration(&migration);
 }
 END_TEST
 
@@ -672,6 +703,7 @@ int main(void)
 		       while_a_successor_takes_over_no_operator_ends_a_client);
 	tcase_add_test(tc,
 		       while_a_successor_takes_over_no_client_is_handed_over);
+	tcase_add_test(tc, the_name_of_who_was_handed_over_is_free);
 	suite_add_tcase(suite, tc);
 	return tm_test_run(suite);
 }
