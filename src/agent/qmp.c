@@ -157,6 +157,15 @@ void tm_qmp_tick(struct tm_qmp *qmp, uint64_t now_ns)
 			    now_ns);
 }
 
+/* What the system says of a peer that has gone, with or without what it was
+ * sent, is the same to those who read it. */
+static void drop_for(struct tm_qmp *qmp, int err, uint64_t now_ns)
+{
+	bool has_gone = !err || err == ECONNRESET || err == EPIPE;
+
+	tm_qmp_drop(qmp, has_gone ? "it hung up" : strerror(err), now_ns);
+}
+
 /* --- sending ----------------------------------------------------------- */
 
 static void flush(struct tm_qmp *qmp, uint64_t now_ns)
@@ -170,7 +179,7 @@ static void flush(struct tm_qmp *qmp, uint64_t now_ns)
 		if (put < 0 && errno == EAGAIN)
 			return;
 		if (put < 0) {
-			tm_qmp_drop(qmp, strerror(errno), now_ns);
+			drop_for(qmp, errno, now_ns);
 			return;
 		}
 		qmp->out_from += (size_t)put;
@@ -338,7 +347,7 @@ void tm_qmp_handle(struct tm_qmp *qmp, uint64_t now_ns)
 	if (got < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (got <= 0) {
-		tm_qmp_drop(qmp, got ? strerror(errno) : "it hung up", now_ns);
+		drop_for(qmp, got ? errno : 0, now_ns);
 		return;
 	}
 	qmp->in_used += (size_t)got;

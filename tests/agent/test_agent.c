@@ -12,6 +12,7 @@
 
 #include "agent.h"
 #include "harness.h"
+#include "qmp.h"
 
 #define PATH "agent_state.test"
 #define SOCKET "agent_monitor.test"
@@ -97,6 +98,7 @@ static int listen_there(void)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	ck_assert_int_ge(fd, 0);
+	unlink(SOCKET); /* one that a failed test left */
 	ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address,
 			      sizeof(address)),
 			 0);
@@ -137,6 +139,57 @@ START_TEST(guest_that_ends_is_connected_at_once)
 }
 END_TEST
 
+static void ready(void *opaque, uint64_t now_ns)
+{
+	(void)opaque;
+	(void)now_ns;
+}
+
+static void lost(void *opaque, const char *why)
+{
+	snprintf(opaque, 64, "%s", why);
+}
+
+static void say(int peer, const char *text)
+{
+	ck_assert_int_eq(write(peer, text, strlen(text)), strlen(text));
+}
+
+enum hanging_up { AFTER_ALL, WITH_BYTES_UNREAD, BEFORE_A_COMMAND };
+
+START_TEST(who_hangs_up_is_said_to_hang_up)
+{
+	char why[64] = "", bytes[256];
+	const struct tm_qmp_handler handler = {
+		.ready = ready, .lost = lost, .opaque = why
+	};
+	struct tm_qmp *qmp;
+	int fd = listen_there(), peer;
+
+	ck_assert_int_eq(tm_qmp_open(SOCKET, &handler, &qmp), 0);
+	tm_qmp_connect(qmp, NS_PER_S);
+	peer = accept(fd, NULL, NULL);
+	ck_assert_int_ge(peer, 0);
+	say(peer, "{\"QMP\": {}}\n");
+	tm_qmp_handle(qmp, NS_PER_S);
+	if (_i != WITH_BYTES_UNREAD) {
+		ck_assert_int_gt(read(peer, bytes, sizeof(bytes)), 0);
+		say(peer, "{\"return\": {}}\n");
+		tm_qmp_handle(qmp, NS_PER_S);
+		ck_assert(tm_qmp_is_idle(qmp));
+	}
+	close(peer);
+	if (_i == BEFORE_A_COMMAND)
+		tm_qmp_send(qmp, "query-balloon", NULL, NS_PER_S);
+	else
+		tm_qmp_handle(qmp, NS_PER_S);
+	ck_assert_str_eq(why, "it hung up");
+	tm_qmp_close(qmp);
+	close(fd);
+	unlink(SOCKET);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("agent");
@@ -148,6 +201,8 @@ int main(void)
 	tcase_add_test(state, largest_state_is_read);
 	suite_add_tcase(suite, state);
 	tcase_add_test(monitor, guest_that_ends_is_connected_at_once);
+	tcase_add_loop_test(monitor, who_hangs_up_is_said_to_hang_up, AFTER_ALL,
+			    BEFORE_A_COMMAND + 1);
 	suite_add_tcase(suite, monitor);
 	return tm_test_run(suite);
 }
