@@ -74,7 +74,10 @@ wait_for_loads()
 }
 wait_for_loads
 tmem-balloon --selfballoon-interval 1 >/printed &
-sleep 4
+for _ in $(seq 120); do
+	test -s /printed && break
+	sleep 0.5
+done
 kill $! && wait $!
 say "dry: $(tail -n 1 /printed)"
 END_OF_JOB
