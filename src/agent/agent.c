@@ -8,8 +8,8 @@
  * as before go on, with its tunables; others come and go; if anything is wrong
  * with it, nothing changes. SIGTERM and SIGINT end the agent. A guest that
  * goes, alone or with the agent, gets back what it had, since nobody will see
- * it when it is short; it stays in the list while that is under way, for END_NS
- * at most, and nothing is decided for it any more.
+ * it when it is short; it stays in the list while that is under way, for
+ * TM_GUEST_END_NS at most, and nothing is decided for it any more.
  *
  * One process may drive 1024 guests: a look at each costs some tens of
  * microseconds a second.
@@ -28,7 +28,6 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
-#define END_NS (3 * NS_PER_S)
 
 /* What to wait for: signals, then each guest's. */
 struct waiting {
@@ -88,7 +87,7 @@ static bool is_listed(const struct tm_agent *agent,
 
 static void end_guest(struct tm_guest *guest)
 {
-	guest->end_ns = now() + END_NS;
+	guest->end_ns = now() + TM_GUEST_END_NS;
 	tm_guest_restore(guest, now());
 }
 

@@ -18,6 +18,9 @@
 /* Descriptors that one guest waits on. */
 #define TM_GUEST_FDS_MAX 2
 #define TM_GUEST_WHY_SIZE 256
+/* How long giving back may take. A monitor has five seconds for a command: one
+ * may be under way, and the one that gives back comes after it. */
+#define TM_GUEST_END_NS UINT64_C(10000000000)
 
 struct tm_guest;
 
@@ -70,7 +73,7 @@ struct tm_guest {
 	struct tm_guard guard;
 	uint64_t look_ns; /* when the next look is due */
 	/* 0; or it gets back what it had, and is not driven any more: until
-	 * when at the most */
+	 * when at the most (TM_GUEST_END_NS) */
 	uint64_t end_ns;
 	/* of the source and the actuator */
 	int pressure_fd; /* -1: none */

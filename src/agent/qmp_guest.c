@@ -483,6 +483,9 @@ static void go_on(struct tm_guest *guest, uint64_t now_ns)
 	if (!q->is_set_up || !pages || !tm_qmp_is_idle(q->qmp))
 		return;
 	q->wanted_pages = 0;
+	/* Who was told is not given up, however late that was. */
+	if (guest->end_ns)
+		guest->end_ns = now_ns + TM_GUEST_END_NS;
 	send_step(guest, STEP_SET, "balloon",
 		  json_pack("{s:I}", "value",
 			    (json_int_t)(pages * TM_PAGE_BYTES)),

@@ -139,6 +139,81 @@ START_TEST(guest_that_ends_is_connected_at_once)
 }
 END_TEST
 
+static void say(int peer, const char *text)
+{
+	ck_assert_int_eq(write(peer, text, strlen(text)), strlen(text));
+}
+
+/* The next command that came gets @value. */
+static void answer(int peer, int number, const char *value)
+{
+	char bytes[512];
+
+	ck_assert_int_gt(read(peer, bytes, sizeof(bytes)), 0);
+	snprintf(bytes, sizeof(bytes), "{\"return\": %s, \"id\": %d}\n",
+		 value, number);
+	say(peer, bytes);
+}
+
+static void turn(struct tm_guest *guest, uint64_t now_ns)
+{
+	struct pollfd fds[TM_GUEST_FDS_MAX];
+	size_t count = guest->source->wait_for(guest, fds);
+
+	ck_assert_int_eq(poll(fds, (nfds_t)count, 0), 1);
+	guest->source->handle(guest, fds, count, now_ns);
+}
+
+/* The agent had no turn, and its time was over before it could tell. */
+START_TEST(guest_that_is_told_late_is_waited_for)
+{
+	const struct tm_agent_guest_config config = {
+		.name = "web",
+		.source = TM_SOURCE_QMP,
+		.actuator = TM_ACTUATOR_QMP,
+		.qmp = SOCKET,
+		.device = "b",
+	};
+	const struct tm_agent_log log = { TM_AGENT_ERROR };
+	const struct tm_balloon_guest left = { .name = "web",
+					       .target_bytes = 1 << 29 };
+	const uint64_t end_ns = NS_PER_S + TM_GUEST_END_NS;
+	const uint64_t late_ns = end_ns + NS_PER_S;
+	int fd = listen_there(), peer;
+	struct tm_guest *guest = NULL;
+
+	ck_assert_int_eq(tm_guest_open(&config, &log, &left, NS_PER_S, &guest),
+			 0);
+	tm_guest_work(guest, NS_PER_S);
+	peer = accept(fd, NULL, NULL);
+	ck_assert_int_ge(peer, 0);
+	say(peer, "{\"QMP\": {}}\n");
+	turn(guest, NS_PER_S);
+	answer(peer, 0, "{}"); /* qmp_capabilities */
+	turn(guest, NS_PER_S);
+	answer(peer, 1, "{}"); /* qom-set, for statistics */
+	turn(guest, NS_PER_S);
+	guest->end_ns = end_ns;
+	tm_guest_restore(guest, NS_PER_S);
+	tm_guest_work(guest, 2 * NS_PER_S);
+	answer(peer, 2, "{\"actual\": 536870912}");
+	turn(guest, 2 * NS_PER_S);
+	answer(peer, 3, "{\"base-memory\": 1073741824}");
+	turn(guest, 2 * NS_PER_S);
+	answer(peer, 4, "{}"); /* statistics */
+	turn(guest, late_ns);
+	ck_assert(tm_guest_is_busy(guest));
+	ck_assert_uint_gt(guest->end_ns, late_ns);
+	answer(peer, 5, "{}"); /* balloon */
+	turn(guest, late_ns);
+	ck_assert(!tm_guest_is_busy(guest));
+	tm_guest_close(guest);
+	close(peer);
+	close(fd);
+	unlink(SOCKET);
+}
+END_TEST
+
 static void ready(void *opaque, uint64_t now_ns)
 {
 	(void)opaque;
@@ -148,11 +223,6 @@ static void ready(void *opaque, uint64_t now_ns)
 static void lost(void *opaque, const char *why)
 {
 	snprintf(opaque, 64, "%s", why);
-}
-
-static void say(int peer, const char *text)
-{
-	ck_assert_int_eq(write(peer, text, strlen(text)), strlen(text));
 }
 
 enum hanging_up { AFTER_ALL, WITH_BYTES_UNREAD, BEFORE_A_COMMAND };
@@ -201,6 +271,7 @@ int main(void)
 	tcase_add_test(state, largest_state_is_read);
 	suite_add_tcase(suite, state);
 	tcase_add_test(monitor, guest_that_ends_is_connected_at_once);
+	tcase_add_test(monitor, guest_that_is_told_late_is_waited_for);
 	tcase_add_loop_test(monitor, who_hangs_up_is_said_to_hang_up, AFTER_ALL,
 			    BEFORE_A_COMMAND + 1);
 	suite_add_tcase(suite, monitor);
