@@ -27,13 +27,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,7 +57,6 @@ struct migration {
 	char target_path[TM_CLI_PATH_SIZE];
 	pthread_t target_thread;
 	bool has_target;
-	bool is_refused;	/* the pipe: nobody reads; the source thread's */
 	int target_err;		/* when it has been joined */
 	/* guarded by lock */
 	pthread_mutex_t lock;
@@ -93,10 +92,8 @@ static int pass_on(void *opaque, const void *data, size_t size)
 	if (err)
 		return -ECANCELED;
 	/* The target says why. */
-	if (tm_write_all(m->pipe_in, data, size)) {
-		m->is_refused = true;
+	if (tm_write_all(m->pipe_in, data, size))
 		return -ECANCELED;
-	}
 	if (m->watch.in.is_idle || m->watch.in.is_ended)
 		note(m, &m->is_copied);
 	if (m->watch.in.is_ended) {
@@ -281,21 +278,27 @@ static int wait_for_shell(pid_t pid, const char *command)
 			    WTERMSIG(status));
 }
 
-static int say_not_taken(const struct migration *m)
+/* Waits for what else comes, or for the pipe's end: the source's thread closes
+ * it in any case, and waits for nothing that this one does. */
+static bool is_all_read(const struct migration *m)
 {
-	return tm_cli_error("\"%s\" ended without taking the client, which "
-			    "stays where it is",
-			    m->to + strlen("exec:"));
+	struct pollfd left = { .fd = m->pipe_out, .events = POLLIN };
+
+	while (poll(&left, 1, -1) < 0 && errno == EINTR)
+		;
+	return !(left.revents & POLLIN);
 }
 
 static void *run_exec_target(void *opaque)
 {
 	struct migration *m = opaque;
-	int left = 0;
 
 	m->target_err = wait_for_shell(m->child, m->to + strlen("exec:"));
-	if (!m->target_err && !ioctl(m->pipe_out, FIONREAD, &left) && left)
-		m->target_err = say_not_taken(m);
+	if (!m->target_err && !is_all_read(m))
+		m->target_err =
+			tm_cli_error("\"%s\" ended without taking the client, "
+				     "which stays where it is",
+				     m->to + strlen("exec:"));
 	/* Who writes learns that nobody reads. */
 	close(m->pipe_out);
 	return NULL;
@@ -325,9 +328,6 @@ static int join_target(struct migration *m)
 	if (m->has_target)
 		pthread_join(m->target_thread, NULL);
 	m->has_target = false;
-	/* It has ended well, and there was more to come. */
-	if (m->is_refused && !m->target_err)
-		m->target_err = say_not_taken(m);
 	return m->target_err;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What `tmem migrate` makes of a source that ends its stream in one way or
- * another. There is no daemon: tm_http_call() is ours (the linker's --wrap),
- * and a source's silence takes no time.
+ * another, and of a command that does not wait for that. There is no daemon:
+ * tm_http_call() is ours (the linker's --wrap), and a source's silence takes no
+ * time. So is poll(): what a command has left in its pipe is looked at when it
+ * has read all that came, and the rest comes behind that look.
  */
 #include <config.h>
 
@@ -29,6 +31,7 @@ enum stream_end {
 	ENDS,
 	BREAKS_BEHIND_ITS_END,
 	STAYS_OPEN,
+	COMES_LATE,
 };
 
 static struct {
@@ -37,6 +40,9 @@ static struct {
 	uint8_t *bytes;
 	size_t size;
 	sem_t asked; /* for the hand-over */
+	bool is_asked;
+	sem_t looked_at; /* the pipe */
+	sem_t sent; /* all of the stream, or it was not taken */
 	sem_t ended; /* who reads the stream */
 	pthread_key_t reader;
 	bool is_waited_for; /* although it is over */
@@ -89,12 +95,48 @@ static int stay_silent(const struct tm_http_request *request)
 	return -ETIMEDOUT;
 }
 
+/* Its half is read by somebody who is content with that. */
+static int send_late(const struct tm_http_request *request)
+{
+	size_t half = source.size / 2;
+	int err = request->sink(request->opaque, source.bytes, half);
+
+	wait_for(&source.looked_at);
+	if (!err)
+		err = request->sink(request->opaque, source.bytes + half,
+				    source.size - half);
+	sem_post(&source.sent);
+	return err;
+}
+
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	int found;
+
+	if (source.end != COMES_LATE)
+		return __real_poll(fds, count, timeout_ms);
+	found = __real_poll(fds, count, 0);
+	if (found)
+		return found;
+	sem_post(&source.looked_at);
+	if (timeout_ms)
+		return __real_poll(fds, count, timeout_ms);
+	wait_for(&source.sent);
+	return 0;
+}
+
 static int send_stream(const struct tm_http_request *request)
 {
 	bool breaks = source.end == BREAKS_IN_ITS_MIDST;
 	size_t size = breaks ? source.size / 2 : source.size;
-	int err = request->sink(request->opaque, source.bytes, size);
+	int err;
 
+	if (source.end == COMES_LATE)
+		return send_late(request);
+	err = request->sink(request->opaque, source.bytes, size);
 	if (err)
 		return err;
 	if (breaks || source.end == BREAKS_BEHIND_ITS_END)
@@ -112,6 +154,7 @@ static void note_end(void *opaque)
 /* A stream that breaks has done so, and its reader has said what it will. */
 static void hand_over(struct tm_http_answer *answer)
 {
+	source.is_asked = true;
 	if (source.is_refused)
 		answer->status = 500;
 	if (source.end == BREAKS_BEHIND_ITS_END)
@@ -149,13 +192,17 @@ int __wrap_tm_http_call(const struct tm_http_request *request,
 
 static char said[4096];
 
-/* Its status; what it says is in said. */
-static int migrate(enum stream_end end)
+/* Its status; what it says is in said. A command finds in HALF how many bytes
+ * are half of the stream. */
+static int migrate_to(const char *command, enum stream_end end)
 {
-	char *argv[] = {
-		(char *)"guest", (char *)"--control",           (char *)"/none",
-		(char *)"--to",  (char *)"exec:cat >/dev/null", NULL
-	};
+	char to[80], half[24];
+	char *argv[] = { (char *)"guest",
+			 (char *)"--control",
+			 (char *)"/none",
+			 (char *)"--to",
+			 to,
+			 NULL };
 	FILE *file = tmpfile();
 	int old = dup(STDERR_FILENO), status;
 	size_t size;
@@ -163,7 +210,12 @@ static int migrate(enum stream_end end)
 	ck_assert_ptr_nonnull(file);
 	source.end = end;
 	make_stream();
+	snprintf(to, sizeof(to), "exec:%s", command);
+	snprintf(half, sizeof(half), "%zu", source.size / 2);
+	ck_assert_int_eq(setenv("HALF", half, 1), 0);
 	sem_init(&source.asked, 0, 0);
+	sem_init(&source.looked_at, 0, 0);
+	sem_init(&source.sent, 0, 0);
 	sem_init(&source.ended, 0, 0);
 	ck_assert_int_eq(pthread_key_create(&source.reader, note_end), 0);
 	dup2(fileno(file), STDERR_FILENO);
@@ -177,6 +229,11 @@ static int migrate(enum stream_end end)
 	free(source.bytes);
 	ck_assert(!source.is_waited_for);
 	return status;
+}
+
+static int migrate(enum stream_end end)
+{
+	return migrate_to("cat >/dev/null", end);
 }
 
 START_TEST(what_comes_of_a_stream_behind_its_end_is_no_news)
@@ -205,6 +262,17 @@ START_TEST(a_stream_that_breaks_in_its_midst_is_told_of)
 }
 END_TEST
 
+/* All that there was has been read, and the end has not. */
+START_TEST(what_comes_behind_a_command_is_not_taken)
+{
+	ck_assert_int_eq(migrate_to("head -c $HALF >/dev/null", COMES_LATE),
+			 TM_CLI_FAILED);
+	ck_assert(!source.is_asked);
+	ck_assert_msg(strstr(said, "ended without taking the client"), "%s",
+		      said);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("migrate verb");
@@ -215,6 +283,7 @@ int main(void)
 	tcase_add_test(tcase,
 		       who_is_refused_does_not_wait_for_the_stream_either);
 	tcase_add_test(tcase, a_stream_that_breaks_in_its_midst_is_told_of);
+	tcase_add_test(tcase, what_comes_behind_a_command_is_not_taken);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
