@@ -42,8 +42,9 @@
 #define POLL_MS 10
 #define IDLE_MS 1000
 /* How long a hand-over waits for the stream's thread to see its own end: the
- * last bytes may have reached the target before. */
-#define END_MS 2000
+ * last bytes may have reached the target before. It comes back as soon as those
+ * are sent or the connection breaks, on a busy machine too. */
+#define END_MS 30000
 
 struct tm_live_save {
 	struct tm_control *control;

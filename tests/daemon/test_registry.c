@@ -2,7 +2,8 @@
 /*
  * The daemon's clients (src/daemon/registry.c), while several change and look
  * at them at once: operators' requests (control_routes.c, without HTTP), a
- * reload, peers that come and go.
+ * reload, peers that come and go. poll() is ours (the linker's --wrap): who
+ * only waits does so in no time, while that is what a test is about.
  */
 #include <config.h>
 
@@ -11,8 +12,10 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +29,8 @@
 #define PAGES 20
 #define ROUNDS 3000
 #define RELOADS 10000
+/* A machine that is busy with other things. */
+#define LONG_MS 20000
 
 static struct tm_control control;
 static struct tm_registry *registry;
@@ -596,64 +601,102 @@ START_TEST(while_a_successor_takes_over_no_operator_ends_a_client)
 }
 END_TEST
 
-struct migration {
-	struct tm_request *stream;
+/* A migration's stream, which its thread reads up to the hand-over. */
+static struct stream {
+	struct tm_request *request;
 	pthread_t reader;
 	int ends[2];
-	ssize_t last; /* what its reader got */
-};
+	ssize_t last;
+	/* The reader stands still at the end, until others have waited for so
+	 * long: that takes no time. */
+	_Atomic int waits_left;
+	sem_t go_on;
+} stream;
 
-/* Up to the hand-over; but the stream is not closed then. */
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	if (fds || !atomic_load(&stream.waits_left))
+		return __real_poll(fds, count, timeout_ms);
+	if (atomic_fetch_sub(&stream.waits_left, timeout_ms) == timeout_ms)
+		sem_post(&stream.go_on);
+	return 0;
+}
+
+static bool has_ended(void)
+{
+	json_t *json = ask("GET", "/clients/web/migration", "");
+	bool has_ended = json_is_true(json_object_get(json, "ended"));
+
+	json_decref(json);
+	return has_ended;
+}
+
 static void *read_stream(void *opaque)
 {
-	struct migration *m = opaque;
+	struct tm_request *request = stream.request;
 	char buffer[4096];
 
+	(void)opaque;
 	do {
-		m->last = m->stream->stream->read(m->stream->stream_opaque,
-						  buffer, sizeof(buffer));
-	} while (m->last > 0);
+		stream.last = request->stream->read(request->stream_opaque,
+						    buffer, sizeof(buffer));
+		if (atomic_load(&stream.waits_left) && has_ended())
+			sem_wait(&stream.go_on);
+	} while (stream.last > 0);
 	return NULL;
 }
 
-/* Of the client "web". Its stream has come to its end. */
-static void begin_migration(struct migration *m)
+/* Its reader has all of it, or will have. */
+static void open_stream(int waits)
 {
-	json_t *json;
-
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, m->ends), 0);
-	m->stream = tm_request_begin(&control, tm_control_routes, "GET",
-				     "/clients/web/save?live=1");
-	m->stream->peer_fd = m->ends[0];
-	tm_request_end(m->stream);
-	ck_assert_ptr_nonnull(m->stream->stream);
-	ck_assert_int_eq(pthread_create(&m->reader, NULL, read_stream, m), 0);
+	atomic_store(&stream.waits_left, waits);
+	sem_init(&stream.go_on, 0, 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, stream.ends), 0);
+	stream.request = tm_request_begin(&control, tm_control_routes, "GET",
+					  "/clients/web/save?live=1");
+	stream.request->peer_fd = stream.ends[0];
+	tm_request_end(stream.request);
+	ck_assert_ptr_nonnull(stream.request->stream);
+	ck_assert_int_eq(
+		pthread_create(&stream.reader, NULL, read_stream, NULL), 0);
 	json_decref(ask("POST", "/clients/web/migration/finish", ""));
-	for (bool has_ended = false; !has_ended; usleep(1000)) {
-		json = ask("GET", "/clients/web/migration", "");
-		has_ended = json_is_true(json_object_get(json, "ended"));
-		json_decref(json);
-	}
+	while (!has_ended())
+		usleep(1000);
 }
 
-static void end_migration(struct migration *m)
+static void close_stream(void)
 {
-	pthread_join(m->reader, NULL);
-	ck_assert_int_eq(m->last, 0);
-	tm_request_free(m->stream);
-	close(m->ends[0]);
-	close(m->ends[1]);
+	pthread_join(stream.reader, NULL);
+	ck_assert_int_eq(stream.last, 0);
+	tm_request_free(stream.request);
+	close(stream.ends[0]);
+	close(stream.ends[1]);
 }
+
+START_TEST(a_hand_over_waits_for_the_streams_thread)
+{
+	struct tm_member *web;
+
+	open_registry(config_of("[daemon]\n"));
+	web = attach("web");
+	open_stream(LONG_MS);
+	json_decref(ask("POST", "/clients/web/migration/hand-over", ""));
+	close_stream();
+	tm_registry_detach(registry, web);
+}
+END_TEST
 
 START_TEST(while_a_successor_takes_over_no_client_is_handed_over)
 {
-	struct migration migration;
 	struct tm_member *web;
 	json_t *json;
 
 	open_registry(config_of("[daemon]\n"));
 	web = attach("web");
-	begin_migration(&migration);
+	open_stream(0);
 	tm_registry_hold(registry);
 	ask_in_vain("/clients/web/migration/hand-over");
 	json = ask("GET", "/clients/web", "");
@@ -661,23 +704,22 @@ START_TEST(while_a_successor_takes_over_no_client_is_handed_over)
 	json_decref(json);
 	tm_registry_go_on(registry);
 	json_decref(ask("POST", "/clients/web/migration/hand-over", ""));
-	end_migration(&migration);
+	close_stream();
 	tm_registry_detach(registry, web);
 }
 END_TEST
 
 START_TEST(the_name_of_who_was_handed_over_is_free)
 {
-	static char stream[2 * PAGES * TMEM_PAGE_SIZE];
-	struct migration migration;
+	static char saved[2 * PAGES * TMEM_PAGE_SIZE];
 
 	open_registry(config_of("[daemon]\n"));
-	restore("/clients/web/restore", stream,
-		make_stream("other", stream, sizeof(stream)));
-	begin_migration(&migration);
+	restore("/clients/web/restore", saved,
+		make_stream("other", saved, sizeof(saved)));
+	open_stream(0);
 	json_decref(ask("POST", "/clients/web/migration/hand-over", ""));
 	tm_registry_detach(registry, attach("web"));
-	end_migration(&migration);
+	close_stream();
 }
 END_TEST
 
@@ -701,6 +743,7 @@ int main(void)
 	tcase_add_test(tc, who_is_refused_a_restore_can_restore_at_once);
 	tcase_add_test(tc,
 		       while_a_successor_takes_over_no_operator_ends_a_client);
+	tcase_add_test(tc, a_hand_over_waits_for_the_streams_thread);
 	tcase_add_test(tc,
 		       while_a_successor_takes_over_no_client_is_handed_over);
 	tcase_add_test(tc, the_name_of_who_was_handed_over_is_free);
