@@ -416,42 +416,44 @@ static int send_arena(const struct tm_daemon *daemon, int connection)
 	return send_with(connection, &message, sizeof(message), &fds);
 }
 
-/* 0: it can have everything. */
-static int agree(const struct tm_daemon *daemon, int connection)
+/* 0: it can have everything. @answer is what it is to be told. */
+static int agree(const struct tm_daemon *daemon, int connection,
+		 struct tm_takeover_answer *answer)
 {
-	struct tm_takeover_answer answer = {
-		.head = head_of(TM_TAKEOVER_ANSWER),
-		.sockets = count_sockets(daemon),
-	};
 	struct tm_takeover_hello hello;
 	struct fds none = { .count = 0 };
 	int err = receive(connection, TM_TAKEOVER_HELLO, &hello, sizeof(hello),
 			  &none);
 
 	close_fds(&none);
+	*answer = (struct tm_takeover_answer){
+		.head = head_of(TM_TAKEOVER_ANSWER),
+		.sockets = count_sockets(daemon),
+	};
 	if (err)
-		snprintf(answer.text, sizeof(answer.text),
+		snprintf(answer->text, sizeof(answer->text),
 			 "the successor speaks another language (%s)",
 			 strerror(-err));
 	else
-		err = judge(daemon, &hello, answer.text, sizeof(answer.text));
-	answer.status = err;
+		err = judge(daemon, &hello, answer->text, sizeof(answer->text));
+	answer->status = err;
 	if (err)
 		tm_daemon_log(daemon->log, TMEM_LOG_WARNING,
-			      "a successor is refused: %s", answer.text);
-	if (send_with(connection, &answer, sizeof(answer), NULL) && !err)
-		err = -EPIPE;
+			      "a successor is refused: %s", answer->text);
 	return err;
 }
 
-static int hand_over(struct tm_daemon *daemon, int connection)
+static int hand_over(struct tm_daemon *daemon, int connection,
+		     const struct tm_takeover_answer *answer)
 {
-	struct tm_takeover_end end = { .status = 0 };
-	struct fds none = { .count = 0 };
-	int err = send_sockets(daemon, connection);
+	int err = send_with(connection, answer, sizeof(*answer), NULL);
 	uint64_t since_ns = tm_clock_now_ns(tm_clock_system());
 	struct give give = { .connection = connection };
+	struct tm_takeover_end end = { .status = 0 };
+	struct fds none = { .count = 0 };
 
+	if (!err)
+		err = send_sockets(daemon, connection);
 	if (!err)
 		err = send_disks(daemon, connection);
 	if (err)
@@ -519,25 +521,30 @@ static int accept_trusted(const struct tm_daemon *daemon)
 bool tm_takeover_give(struct tm_daemon *daemon)
 {
 	int connection = accept_trusted(daemon);
+	struct tm_takeover_answer answer;
 	int err;
 
 	if (connection < 0)
 		return false;
 	hold(daemon);
-	err = agree(daemon, connection);
+	err = agree(daemon, connection, &answer);
 	if (!err)
-		err = hand_over(daemon, connection);
+		err = hand_over(daemon, connection, &answer);
+	if (err && daemon->store) {
+		tm_takeover_forget(daemon);
+		go_on(daemon);
+	}
+	/* Who is refused may act on it at once. */
+	if (answer.status)
+		send_with(connection, &answer, sizeof(answer), NULL);
 	close(connection);
 	if (!err) {
 		tm_daemon_log(daemon->log, TMEM_LOG_INFO,
 			      "ends: a successor serves");
 		return true;
 	}
-	if (daemon->store) {
-		tm_takeover_forget(daemon);
-		go_on(daemon);
+	if (daemon->store)
 		return false;
-	}
 	tm_daemon_log(daemon->log, TMEM_LOG_ERROR,
 		      "the successor failed (%s); going on without it",
 		      strerror(-err));

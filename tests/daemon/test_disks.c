@@ -2,7 +2,8 @@
 /*
  * The daemon's disks (src/daemon/disks.c), as they are taken over or end while
  * operators work on them. What a demotion writes, and how long that takes, is
- * for this test to say: tm_disk_demote() is its own (the linker's --wrap).
+ * for this test to say: tm_disk_demote() is its own (the linker's --wrap). So
+ * is sendmsg(), to see what a successor finds when it is told something.
  */
 #include <config.h>
 
@@ -14,6 +15,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <tmem/xen.h>
@@ -73,6 +76,20 @@ int64_t __wrap_tm_disk_demote(struct tm_disk *disk, uint64_t bytes)
 	return (int64_t)bytes;
 }
 
+/* What a successor is told. */
+static int answers;
+static bool were_held;
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	answers++;
+	were_held = are_held();
+	return __real_sendmsg(fd, message, flags);
+}
+
 /* Closing waits for requests under way. */
 void __wrap_tm_control_close(struct tm_control *control);
 
@@ -122,6 +139,7 @@ static void setup(void)
 
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	tm_lock_init(&tmemd.limit_lock, TM_RANK_LIMIT);
+	ck_assert_int_eq(tm_daemon_log_open(TMEM_LOG_ERROR, &tmemd.log), 0);
 	ck_assert_int_eq(tm_config_parse(text, sizeof(text) - 1, &tmemd.config,
 					 error, sizeof(error)),
 			 0);
@@ -145,6 +163,7 @@ static void teardown(void)
 		tm_engine_close(&tmemd);
 	tm_sockets_close(tmemd.sockets, false);
 	tm_config_free(tmemd.config);
+	tm_daemon_log_close(tmemd.log);
 	for (size_t i = 0; i < 2; i++) {
 		snprintf(path, sizeof(path), "%s/%s", directory, files[i]);
 		unlink(path);
@@ -243,6 +262,40 @@ START_TEST(a_press_is_over_before_a_takeover)
 }
 END_TEST
 
+/* --- a takeover ---------------------------------------------------------- */
+
+static int connect_to_daemon(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(address);
+
+	ck_assert(!getsockname(tmemd.takeover_fd, (struct sockaddr *)&address,
+			       &size));
+	ck_assert(!connect(fd, (struct sockaddr *)&address, size));
+	return fd;
+}
+
+START_TEST(who_is_refused_finds_the_disks_as_before)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int successor;
+
+	tmemd.takeover_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	/* A name of the kernel's choice, in no file system. */
+	ck_assert(!bind(tmemd.takeover_fd, (struct sockaddr *)&address,
+			sizeof(address.sun_family)));
+	ck_assert(!listen(tmemd.takeover_fd, 1));
+	successor = connect_to_daemon();
+	ck_assert_int_eq(send(successor, "x", 1, 0), 1);
+	ck_assert(!tm_takeover_give(&tmemd));
+	ck_assert_int_eq(answers, 1);
+	ck_assert(!were_held);
+	close(successor);
+	close(tmemd.takeover_fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("disks");
@@ -254,6 +307,10 @@ int main(void)
 	tcase_add_test(tcase, who_takes_over_waits_for_a_step_at_most);
 	tcase_add_test(tcase, who_ends_waits_for_a_step_at_most);
 	tcase_add_test(tcase, a_press_is_over_before_a_takeover);
+	suite_add_tcase(suite, tcase);
+	tcase = tcase_create("takeover");
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, who_is_refused_finds_the_disks_as_before);
 	suite_add_tcase(suite, tcase);
 	return tm_test_run(suite);
 }
