@@ -39,7 +39,8 @@
 #include "layout.h"
 #include "takeover_abi.h"
 
-#define HELLO_MS 1000
+/* Words that are sent at once, by somebody who may have to wait for his turn. */
+#define HELLO_MS 10000
 #define END_MS 30000
 #define PEER_FDS TM_RING_RECORD_DESCRIPTORS
 #define FDS_MAX TM_VHOST_GIVEN_FDS

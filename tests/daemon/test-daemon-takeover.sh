@@ -71,16 +71,18 @@ leave()
 }
 
 # What somebody says who is no successor, or one of another age: a version, the
-# layouts that it opens, and how many bytes of that are sent. Prints the answer.
+# layouts that it opens, how many bytes of that are sent (0: it hangs up), and
+# how many seconds after it came. Prints the answer.
 speak()
 {
 	perl -MSocket -e '
-		my ($path, $magic, $version, $min, $max, $bytes) = @ARGV;
+		my ($path, $magic, $version, $min, $max, $bytes, $late) = @ARGV;
 		socket my $s, AF_UNIX, SOCK_SEQPACKET, 0 or die;
 		connect $s, pack_sockaddr_un("$path.takeover") or die;
 		my $hello = pack "a8 L L L L Q a1024", $magic, $version, 1,
 			$min, $max, 0, "anonymous";
-		send $s, substr($hello, 0, $bytes), 0 if $bytes;
+		sleep $late if $late;
+		$bytes ? send $s, substr($hello, 0, $bytes), 0 : shutdown $s, 1;
 		recv $s, my $answer, 4096, 0;
 		my (undef, undef, undef, $status, undef, $text) =
 			unpack "Q L L l L Z256", $answer;
@@ -104,6 +106,10 @@ for bytes in 1 15 16 24 1055; do
 	grep -q 'another language' answer || complain "$bytes bytes: $(cat answer)"
 done
 speak tmemover 2 1 1 0
+grep -q 'another language' answer || complain "no bytes: $(cat answer)"
+# One that has to wait for its turn.
+speak tmemover 2 2 9 1056 2
+grep -q 'the arena has layout 1' answer || complain "late: $(cat answer)"
 wait "$client" || complain "the client: status $?: $(cat err)"
 grep -q 'wrong 0 ' out || complain "pages were lost: $(cat out)"
 end

@@ -85,16 +85,24 @@ hello()
 	perl -MSocket -e '
 		socket my $s, AF_UNIX, SOCK_SEQPACKET, 0 or die;
 		connect $s, pack_sockaddr_un("$ARGV[0].takeover") or die;
+		$SIG{TERM} = sub { shutdown $s, 1 };
 		open(my $f, ">", "spoken"); close($f);
-		recv $s, my $answer, 4096, 0;' "$TMEM_CONTROL" &
+		1 until defined recv $s, my $answer, 4096, 0;' "$TMEM_CONTROL" &
+	successor=$!
 	until test -e spoken; do
-		kill -0 $! || break
+		kill -0 "$successor" || break
 	done
+}
+# goodbye: and the daemon has said so, too.
+goodbye()
+{
+	kill "$successor"
+	wait "$successor"
 }
 for _ in $(seq 50); do
 	hello
 	tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>err || break
-	wait $!
+	goodbye
 	for _ in $(seq 600); do
 		tmem disk remove vm3 2>err && break
 		sleep 0.05
@@ -102,28 +110,25 @@ for _ in $(seq 50); do
 	test -z "$(field vm3 name)" || complain "vm3 is not removed: $(cat err)"
 done
 grep -q 'a successor takes the disks over' err || complain "a disk may come: $(cat err)"
-wait $!
-for _ in $(seq 1200); do
-	tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>err && break
-	sleep 0.05
-done
-# Nor does its client end: the successor would make another, without a page.
-vm3_ends()
+goodbye
+vm3_comes()
 {
-	tmem destroy vm3 2>err || return
 	for _ in $(seq 600); do
 		tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>again && return
 		sleep 0.05
 	done
 	complain "vm3 does not come again: $(cat again)"
 }
+vm3_comes
+# Nor does its client end: the successor would make another, without a page.
 for _ in $(seq 50); do
 	hello
-	vm3_ends || break
-	wait $!
+	tmem destroy vm3 2>err || break
+	goodbye
+	vm3_comes
 done
 grep -q 'a successor takes the clients over' err || complain "a client may end: $(cat err)"
-wait $!
+goodbye
 for _ in $(seq 600); do
 	tmem disk remove vm3 2>err && break
 	sleep 0.05
