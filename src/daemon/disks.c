@@ -8,7 +8,7 @@
  * guest's request does. The idea: a list under a lock that is held to look and
  * to count only. Whoever works with a disk holds a reference; who removes one
  * takes it out of the list first, so that it is removed once, closes its door,
- * and leaves disk and client to the last reference.
+ * waits for those who hold it, and ends disk and client.
  *
  * Life of a disk: its client is attached in the registry like any peer's (so
  * nobody else can be), the door is opened last and closed first. When the
@@ -21,7 +21,8 @@
  * A successor is given all of them, as they are: from before it is told how
  * many sockets there are no disk comes or goes, and who asks for that is told
  * so. Pages go to files a step at a time, so that who takes the disks over, or
- * ends them, waits for STEP_BYTES at most, and does so while guests are served.
+ * ends one or all of them, waits for STEP_BYTES at most, and does so while
+ * guests are served.
  *
  * Locks: disks.lock guards the list, references and what was dropped.
  */
@@ -58,7 +59,8 @@ struct entry {
 	struct entry *next;
 	uint32_t references;
 	bool is_dropped;
-	bool is_to_end; /* its client, with it */
+	bool is_to_end; /* its client, with it: it is out of the list */
+	sem_t alone; /* and who ends it is the last who holds it */
 	/* Why the disk says that it cannot be opened. The opener's. */
 	_Atomic bool is_opening;
 	pthread_t opener;
@@ -268,6 +270,7 @@ static void free_entry(struct entry *entry)
 	if (entry->is_to_end)
 		tm_registry_destroy(registry, entry->member);
 	tm_registry_detach(registry, entry->member);
+	sem_destroy(&entry->alone);
 	free(entry);
 }
 
@@ -351,9 +354,23 @@ static void release(struct tm_disks *disks, struct entry *entry)
 
 	tm_lock_acquire(&disks->lock);
 	is_last = !--entry->references;
+	if (entry->is_to_end && entry->references == 1)
+		sem_post(&entry->alone);
 	tm_lock_release(&disks->lock);
 	if (is_last)
 		free_entry(entry);
+}
+
+/* It is out of the list, so that nobody comes. */
+static void wait_until_alone(struct tm_disks *disks, struct entry *entry)
+{
+	bool is_alone;
+
+	tm_lock_acquire(&disks->lock);
+	is_alone = entry->references == 1;
+	tm_lock_release(&disks->lock);
+	while (!is_alone && sem_wait(&entry->alone) && errno == EINTR)
+		;
 }
 
 /* Takes an entry out: by name, or (NULL) one that was dropped. */
@@ -383,6 +400,7 @@ static void end_disk(struct tm_disks *disks, struct entry *entry)
 	tm_vhost_close(entry->door);
 	entry->door = NULL;
 	tm_sockets_drop(disks->host.sockets, entry->config.client.socket);
+	wait_until_alone(disks, entry);
 	release(disks, entry);
 }
 
@@ -509,6 +527,16 @@ static int64_t demote_step(struct entry *entry, uint64_t bytes,
 	return demoted;
 }
 
+static bool is_to_end(struct entry *entry)
+{
+	bool is_to_end;
+
+	tm_lock_acquire(&entry->disks->lock);
+	is_to_end = entry->is_to_end;
+	tm_lock_release(&entry->disks->lock);
+	return is_to_end;
+}
+
 /* As much as the disk has, at most: its guest may fill it as fast. */
 static int64_t demote(struct entry *entry, uint64_t bytes,
 		      const struct tm_complaint *complaint)
@@ -523,7 +551,8 @@ static int64_t demote(struct entry *entry, uint64_t bytes,
 		if (demoted < 0)
 			return total ? (int64_t)total : demoted;
 		total += (uint64_t)demoted;
-	} while (total < most && (uint64_t)demoted >= step);
+	} while (total < most && (uint64_t)demoted >= step &&
+		 !is_to_end(entry));
 	return (int64_t)total;
 }
 
@@ -665,8 +694,10 @@ static int add(struct tm_disks *disks, const struct tm_config_disk *config,
 	entry->disks = disks;
 	entry->config = *config;
 	entry->references = 1;
+	sem_init(&entry->alone, 0, 0);
 	err = open_entry(entry, given, complaint);
 	if (err) {
+		sem_destroy(&entry->alone);
 		free(entry);
 		return err;
 	}

@@ -36,12 +36,13 @@ void tm_disks_close(struct tm_disks *disks);
 int tm_disks_add(struct tm_disks *disks, const struct tm_config_disk *config,
 		 struct tm_vhost_given *given, char *error, size_t error_size);
 
-/* Ends the disk and its client. -ENOENT, -EBUSY. */
+/* Ends the disk and its client; waits for requests under way, and a demotion's
+ * step. -ENOENT, -EBUSY. */
 int tm_disks_remove(struct tm_disks *disks, const char *name, char *error,
 		    size_t error_size);
 
-/* Bytes demoted, fewer than asked for where the disk has no more or is held
- * meanwhile; or as tm_disk_demote(), -ENOENT, -EBUSY. */
+/* Bytes demoted, fewer than asked for where the disk has no more, or is held or
+ * removed meanwhile; or as tm_disk_demote(), -ENOENT, -EBUSY. */
 int64_t tm_disks_demote(struct tm_disks *disks, const char *name,
 			uint64_t bytes, char *error, size_t error_size);
 /* The host is short of that much memory: pages of whichever disks have a
@@ -66,7 +67,7 @@ int tm_disks_give(struct tm_disks *disks, size_t n,
 
 /* @member is destroyed: if it is a disk's, that is to end. */
 void tm_disks_drop(struct tm_disks *disks, const struct tm_member *member);
-/* Ends them; waits for requests under way. */
+/* Ends them; waits as tm_disks_remove() does. */
 void tm_disks_end_dropped(struct tm_disks *disks);
 
 /* For the control socket. */

@@ -3,7 +3,8 @@
  * The daemon's disks (src/daemon/disks.c), as they are taken over or end while
  * operators work on them. What a demotion writes, and how long that takes, is
  * for this test to say: tm_disk_demote() is its own (the linker's --wrap). So
- * is sendmsg(), to see what a successor finds when it is told something.
+ * is sendmsg(), to see what a successor finds when it is told something; and
+ * sem_wait(), to see who waits.
  */
 #include <config.h>
 
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,7 +37,8 @@ static pthread_t operator;
 static uint64_t coldest_bytes;
 static uint64_t largest_step_bytes;
 static int failing_step; /* 0: none */
-static int held_step; /* ends when the disks are held */
+static int held_step; /* ends when that is so: */
+static bool (*ends_step)(void);
 static atomic_int steps;
 static atomic_bool is_in_step;
 
@@ -49,9 +52,29 @@ static bool are_held(void)
 	       -EBUSY;
 }
 
-static void wait_until_held(void)
+/* Who removes the disk: from its first wait on, or when it is done. */
+static pthread_t remover;
+static atomic_bool is_remover_waiting;
+static atomic_bool is_removed;
+
+int __real_sem_wait(sem_t *semaphore);
+int __wrap_sem_wait(sem_t *semaphore);
+
+int __wrap_sem_wait(sem_t *semaphore)
 {
-	for (int i = 0; i < NEVER_MS && !are_held(); i++)
+	if (remover && pthread_equal(remover, pthread_self()))
+		atomic_store(&is_remover_waiting, true);
+	return __real_sem_wait(semaphore);
+}
+
+static bool is_remover_on(void)
+{
+	return atomic_load(&is_remover_waiting) || atomic_load(&is_removed);
+}
+
+static void wait_in_step(void)
+{
+	for (int i = 0; i < NEVER_MS && !ends_step(); i++)
 		poll(NULL, 0, 1);
 }
 
@@ -71,7 +94,7 @@ int64_t __wrap_tm_disk_demote(struct tm_disk *disk, uint64_t bytes)
 		bytes = coldest_bytes;
 	coldest_bytes -= bytes;
 	if (step == held_step)
-		wait_until_held();
+		wait_in_step();
 	atomic_store(&is_in_step, false);
 	return (int64_t)bytes;
 }
@@ -215,10 +238,11 @@ static void *demote_all(void *opaque)
 }
 
 /* The operator's demotion is in its second step. */
-static void begin_demotion(void)
+static void begin_demotion(bool (*until)(void))
 {
 	coldest_bytes = GIB;
 	held_step = 2;
+	ends_step = until;
 	ck_assert_int_eq(pthread_create(&operator, NULL, demote_all, NULL), 0);
 	while (atomic_load(&steps) < held_step)
 		poll(NULL, 0, 1);
@@ -226,7 +250,7 @@ static void begin_demotion(void)
 
 START_TEST(who_takes_over_waits_for_a_step_at_most)
 {
-	begin_demotion();
+	begin_demotion(are_held);
 	tm_disks_hold(tmemd.disks);
 	ck_assert(!atomic_load(&is_in_step));
 	pthread_join(operator, NULL);
@@ -241,7 +265,7 @@ END_TEST
 
 START_TEST(who_ends_waits_for_a_step_at_most)
 {
-	begin_demotion();
+	begin_demotion(are_held);
 	tm_engine_close(&tmemd);
 	ck_assert_int_eq(demoted, 2 * STEP_BYTES);
 	operator= 0;
@@ -249,16 +273,51 @@ START_TEST(who_ends_waits_for_a_step_at_most)
 END_TEST
 
 /* Which the host asks for. */
-START_TEST(a_press_is_over_before_a_takeover)
+static void begin_press(bool (*until)(void))
 {
 	coldest_bytes = GIB;
 	held_step = 1;
+	ends_step = until;
 	tm_disks_press(tmemd.disks, GIB);
 	while (!atomic_load(&steps))
 		poll(NULL, 0, 1);
+}
+
+START_TEST(a_press_is_over_before_a_takeover)
+{
+	begin_press(are_held);
 	tm_disks_hold(tmemd.disks);
 	ck_assert(!atomic_load(&is_in_step));
 	ck_assert_uint_eq(coldest_bytes, GIB - STEP_BYTES);
+}
+END_TEST
+
+/* When that is done, nothing is left of it. */
+static void remove_disk(void)
+{
+	remover = pthread_self();
+	ck_assert_int_eq(
+		tm_disks_remove(tmemd.disks, "vm", error, sizeof(error)), 0);
+	ck_assert(!atomic_load(&is_in_step));
+	ck_assert_ptr_null(tm_registry_find(tmemd.registry, "vm"));
+	atomic_store(&is_removed, true);
+}
+
+START_TEST(who_removes_a_disk_waits_for_a_press)
+{
+	begin_press(is_remover_on);
+	remove_disk();
+	ck_assert_uint_eq(coldest_bytes, GIB - STEP_BYTES);
+}
+END_TEST
+
+START_TEST(who_removes_a_disk_waits_for_a_step_at_most)
+{
+	begin_demotion(is_remover_on);
+	remove_disk();
+	pthread_join(operator, NULL);
+	operator= 0;
+	ck_assert_int_eq(demoted, 2 * STEP_BYTES);
 }
 END_TEST
 
@@ -307,6 +366,8 @@ int main(void)
 	tcase_add_test(tcase, who_takes_over_waits_for_a_step_at_most);
 	tcase_add_test(tcase, who_ends_waits_for_a_step_at_most);
 	tcase_add_test(tcase, a_press_is_over_before_a_takeover);
+	tcase_add_test(tcase, who_removes_a_disk_waits_for_a_press);
+	tcase_add_test(tcase, who_removes_a_disk_waits_for_a_step_at_most);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("takeover");
 	tcase_add_checked_fixture(tcase, setup, teardown);
