@@ -243,7 +243,8 @@ int64_t tmem_store_evict(struct tmem_store *store, uint64_t bytes);
  *
  * Pools add up to clients, clients to the store, descriptors to allocators,
  * allocators to the arena. For tests and for the curious; takes time in
- * proportion to the pages.
+ * proportion to the pages. The store's own thread may be at work: the call
+ * waits until it has done a step, and keeps it from the next.
  *
  * Return: 0, or -EBADMSG after logging each sum that is wrong.
  */

@@ -267,17 +267,13 @@ static void check_memory(struct sums *sums)
 		       frames * TMEM_FRAME_SIZE + tables);
 }
 
-/* Nothing dead is left, and the reaper is kept from beginning. */
-static void hold_reaper(struct tm_store *store) TM_ACQUIRE(store->reap_lock)
+/* The store's own thread is kept from its work, and what there is of it is
+ * done. */
+static void hold_worker(struct tm_store *store) TM_ACQUIRE(store->work_lock)
 {
-	for (;;) {
-		while (tm_store_step(store))
-			;
-		tm_lock_acquire(&store->reap_lock);
-		if (!store->has_dead)
-			return;
-		tm_lock_release(&store->reap_lock);
-	}
+	tm_lock_acquire(&store->work_lock);
+	while (tm_store_step(store) || store->has_dead)
+		;
 }
 
 int tm_store_check(struct tm_store *store)
@@ -287,7 +283,7 @@ int tm_store_check(struct tm_store *store)
 
 	if (!tm_is_alive(store))
 		return -EOWNERDEAD;
-	hold_reaper(store);
+	hold_worker(store);
 	context = tm_enter(store);
 	for (uint32_t i = 1; i < store->descriptor_table.bump; i++)
 		check_descriptor(&sums, context, i);
@@ -297,6 +293,6 @@ int tm_store_check(struct tm_store *store)
 	check_allocators(&sums);
 	check_clients(&sums);
 	check_memory(&sums);
-	tm_lock_release(&store->reap_lock);
+	tm_lock_release(&store->work_lock);
 	return sums.wrong ? -EBADMSG : 0;
 }

@@ -234,6 +234,7 @@ static int init_tables(struct tm_store *store, uint64_t memory_bytes)
 
 static void init_locks(struct tm_store *store)
 {
+	tm_lock_init(&store->work_lock, TM_RANK_WORK);
 	tm_lock_init(&store->control, TM_RANK_CONTROL);
 	tm_lock_init(&store->reap_lock, TM_RANK_REAP);
 	tm_lock_init(&store->dead_lock, TM_RANK_DEAD);

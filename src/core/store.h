@@ -23,10 +23,11 @@
  *	frames of allocators				== arena.used_frames
  *	everything charged				== memory.used_bytes
  *
- * Locks, outermost first (enum tm_rank): store.control > shard.table >
- * shard.lock > client.lru_lock, dedup group > tables > allocators > arena. Clients, pools,
- * objects, slices and descriptors live in type-stable memory: a stale number
- * may be looked at, and is verified under the lock of the shard it leads to.
+ * Locks, outermost first (enum tm_rank): store.work_lock > store.control >
+ * shard.table > shard.lock > client.lru_lock, dedup group > tables > allocators
+ * > arena. Clients, pools, objects, slices and descriptors live in type-stable
+ * memory: a stale number may be looked at, and is verified under the lock of
+ * the shard it leads to.
  */
 #ifndef TM_STORE_H
 #define TM_STORE_H
@@ -271,6 +272,7 @@ struct tm_store {
 	/* background work */
 	pthread_t worker;
 	bool has_worker;
+	struct tm_lock work_lock;	/* held by the worker while it works */
 	_Atomic uint32_t worker_stop;	/* futex */
 	_Atomic uint32_t worker_wake;	/* futex */
 	_Atomic uint32_t compaction_debt;	/* hint from free() */

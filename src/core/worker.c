@@ -11,6 +11,11 @@
  * when there is nothing to do. Wakers pay for a system call only when it
  * sleeps. It blocks all signals. Without it (TMEM_STORE_NO_THREADS) somebody
  * calls tmem_store_step().
+ *
+ * In the middle of a step the store's sums are not right: a page that is moved
+ * has room twice. So the thread holds work_lock for each step, and tm_store_check
+ * for as long as it counts. Only it takes the lock besides, so the thread waits
+ * for nobody else.
  */
 #include <config.h>
 
@@ -146,6 +151,17 @@ static void let_storm_pass(struct tm_store *store)
 	}
 }
 
+/* A step, unless the sums are being checked: then afterwards. */
+static bool work(struct tm_store *store)
+{
+	bool more;
+
+	tm_lock_acquire(&store->work_lock);
+	more = tm_store_step(store);
+	tm_lock_release(&store->work_lock);
+	return more;
+}
+
 static void *worker(void *opaque)
 {
 	struct tm_store *store = opaque;
@@ -156,7 +172,7 @@ static void *worker(void *opaque)
 			let_storm_pass(store);
 			storm_passed = true;
 		}
-		if (tm_store_step(store))
+		if (work(store))
 			continue;
 		storm_passed = false;
 		atomic_store(&store->worker_wake, ASLEEP);

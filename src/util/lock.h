@@ -69,6 +69,7 @@ enum tm_rank {
 	TM_RANK_REGISTRY, /* daemon: who its clients are */
 	TM_RANK_XEN, /* Xen front end: domains, pools, control */
 	TM_RANK_GUEST_MEMORY, /* map of a guest's memory: its writers */
+	TM_RANK_WORK, /* store: its own thread's work, or a check of the sums */
 	TM_RANK_CONTROL, /* store: attach, limits, codec switches */
 	TM_RANK_REAP, /* store: the reaper, one at a time */
 	TM_RANK_POOL, /* pool: objects whose home is one shard */

@@ -10,8 +10,12 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -379,6 +383,87 @@ START_TEST(compaction_keeps_every_byte)
 		ck_assert_int_eq(tm_test_get(t.client, pool, 1, i,
 					     TM_PAGE_HEAP, i),
 				 TMEM_GET_HIT);
+	tm_test_end(&t);
+}
+END_TEST
+
+/* --- checks ------------------------------------------------------------------ */
+
+/* The store's own thread is held where a page that it moves has room twice,
+ * until a check waits for it, or has not. Nobody else moves any before. The
+ * linker's --wrap. */
+enum held { NOBODY, IS_TO_BE, IS_HELD };
+
+static _Atomic enum held held;
+static _Thread_local enum { THE_STORES, OURS, CHECKS } thread_is;
+
+struct tm_context;
+uint32_t __real_tm_compact(struct tm_context *context, uint32_t max);
+uint32_t __wrap_tm_compact(struct tm_context *context, uint32_t max);
+void __real_tm_place_free(struct tm_context *context, uint64_t place);
+void __wrap_tm_place_free(struct tm_context *context, uint64_t place);
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+uint32_t __wrap_tm_compact(struct tm_context *context, uint32_t max)
+{
+	return thread_is == OURS ? 0 : __real_tm_compact(context, max);
+}
+
+void __wrap_tm_place_free(struct tm_context *context, uint64_t place)
+{
+	enum held is_to_be = IS_TO_BE;
+
+	if (thread_is == THE_STORES &&
+	    atomic_compare_exchange_strong(&held, &is_to_be, IS_HELD))
+		while (held == IS_HELD)
+			usleep(1000);
+	__real_tm_place_free(context, place);
+}
+
+long __wrap_syscall(long number, ...)
+{
+	long a[6];
+	va_list list;
+
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(list, long);
+	va_end(list);
+	if (thread_is == CHECKS && number == SYS_futex &&
+	    (int)a[1] == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG))
+		held = NOBODY;
+	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+START_TEST(a_check_waits_for_the_stores_own_thread)
+{
+	struct tmem_oid oid = tm_oid(1);
+	struct tm_test_store t;
+	int pool, err;
+
+	tm_test_init(&t, 32 * TM_MIB);
+	t.config.allocator = tm_test_allocators[_i];
+	t.config.flags &= ~TMEM_STORE_NO_THREADS;
+	tm_test_open(&t);
+	pool = tm_test_pool(t.client, PERSISTENT);
+	thread_is = OURS;
+	held = IS_TO_BE;
+	for (uint32_t i = 0; i < 6000; i++)
+		ck_assert_int_eq(tm_test_put(t.client, pool, 1, i,
+					     TM_PAGE_HEAP, i),
+				 TMEM_PUT_STORED);
+	for (uint32_t i = 0; i < 6000; i++)
+		if (i % 4)
+			tmem_flush_page(t.client, pool, &oid, i);
+	for (int ms = 0; ms < 30000 && held != IS_HELD; ms++)
+		usleep(1000);
+	ck_assert_int_eq(held, IS_HELD);
+	thread_is = CHECKS;
+	err = tmem_store_check(t.store);
+	thread_is = OURS;
+	held = NOBODY;
+	ck_assert_msg(!err, "check: %d: %s", err, t.error);
 	tm_test_end(&t);
 }
 END_TEST
@@ -906,6 +991,7 @@ int main(void)
 	ADD(a_shorter_info_is_filled_as_far_as_it_goes);
 	ADD(an_unknown_plugin_changes_nothing);
 	ADD(compaction_keeps_every_byte);
+	ADD(a_check_waits_for_the_stores_own_thread);
 	ADD(counts_say_what_happened);
 	ADD(a_disabled_store_answers_enodev_and_holds_nothing);
 	ADD(a_forked_child_gets_eownerdead);
