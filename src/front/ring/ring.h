@@ -86,7 +86,8 @@ void tm_ring_server_drop(struct tm_ring_server *server, const void *opaque);
  * tm_ring_server_export() stops serving, hangs up on who has not been let in,
  * and gives a record and three descriptors for each peer, to be passed on;
  * they stay ours. Then the server is closed, which peers do not notice; or, when
- * giving failed, it serves on: tm_ring_server_resume(). 0, or what @give said.
+ * giving failed, it serves on: tm_ring_server_resume(), which is for after an
+ * export only, and waits until it does. 0, or what @give said.
  */
 #define TM_RING_RECORD_DESCRIPTORS 3
 #define TM_RING_RECORD_MAX 4096

@@ -337,7 +337,9 @@ static void start_all(struct tm_ring_server *server)
 			end_channel(c);
 }
 
-/* Nothing is served until is_paused is taken back. */
+/* Nothing is served until is_paused is taken back. Who pauses and who resumes
+ * both wait for an answer: a pause that came before the last one was seen to be
+ * over would be taken for that. */
 static void pause_all(struct tm_ring_server *server)
 {
 	stop_all(server);
@@ -352,6 +354,7 @@ static void pause_all(struct tm_ring_server *server)
 		wait_for_wake(server);
 	if (!atomic_load(&server->is_closing))
 		start_all(server);
+	sem_post(&server->answered);
 }
 
 /* --- new peers -------------------------------------------------------------- */
@@ -647,7 +650,7 @@ int tm_ring_server_export(struct tm_ring_server *server, tm_ring_give_fn *give,
 void tm_ring_server_resume(struct tm_ring_server *server)
 {
 	atomic_store(&server->is_paused, false);
-	tm_ring_server_wake(server);
+	wait_for_answer(server);
 }
 
 int tm_ring_server_import(struct tm_ring_server *server, const void *record,
