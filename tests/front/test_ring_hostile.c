@@ -70,6 +70,23 @@ static void attach_bad(void)
 	ck_assert_int_eq(raw_attach(&bad, host.socket), 0);
 }
 
+/* The same peer again, at once: what is left of the one before is waited for, a
+ * second; who is refused before is refused wrongly. */
+static void come_back(void)
+{
+	uint64_t begin_ns, took_ns;
+	int result;
+
+	do {
+		raw_close(&bad);
+		raw_init(&bad, "bad");
+		begin_ns = tm_clock_system_now_ns(NULL);
+		result = raw_attach(&bad, host.socket);
+		took_ns = tm_clock_system_now_ns(NULL) - begin_ns;
+	} while (result == -EBUSY && took_ns >= UINT64_C(1000000000));
+	ck_assert_int_eq(result, 0);
+}
+
 /* Within twenty seconds, which is long, on a busy machine too. */
 static void wait_for_detach(unsigned attached)
 {
@@ -124,7 +141,7 @@ START_TEST(results_that_are_overwritten_mislead_nobody_else)
 		       RAW_ENTRIES * sizeof(struct tm_ring_completion));
 		/* The only sign of an answer that is left; it may have gone to
 		 * sleep just before its flag was overwritten. */
-		for (int ms = 0; ms < 5000 && !*words; ms++) {
+		for (int ms = 0; ms < 30000 && !*words; ms++) {
 			raw_count(&bad, bad.submitted);
 			usleep(1000);
 		}
@@ -567,11 +584,10 @@ START_TEST(a_thousand_visits_leave_nothing_behind)
 {
 	unsigned before = count_descriptors();
 
-	for (int i = 0; i < 1000; i++) {
-		attach_bad();
-		raw_close(&bad);
-		raw_init(&bad, "bad");
-	}
+	for (int i = 0; i < 1000; i++)
+		come_back();
+	raw_close(&bad);
+	raw_init(&bad, "bad");
 	wait_for_detach(1);
 	wait_for_descriptors(before);
 	ck_assert_uint_eq(host.attaches, 1001);
@@ -592,9 +608,12 @@ END_TEST
 
 START_TEST(a_silent_peer_is_sent_away)
 {
+	uint64_t begin_ns = tm_clock_system_now_ns(NULL);
+
 	ck_assert_int_eq(raw_connect(&bad, host.socket), 0);
-	ck_assert(!raw_is_dropped(&bad, 1000));
 	ck_assert(raw_is_dropped(&bad, 20000));
+	ck_assert_uint_ge(tm_clock_system_now_ns(NULL) - begin_ns,
+			  UINT64_C(5000000000));
 }
 END_TEST
 
@@ -663,8 +682,10 @@ static uint32_t answer_from(struct raw_peer *peer, uint32_t processor)
 
 	atomic_store(&head->submitted.processor, processor);
 	raw_submit(peer, &op, 0);
+	/* A ck_assert writes a message each time. */
 	while (atomic_load(&head->completed.count) != peer->submitted)
-		ck_assert_uint_lt(tm_clock_system_now_ns(NULL), end_ns);
+		if (tm_clock_system_now_ns(NULL) >= end_ns)
+			ck_abort_msg("no answer within twenty seconds");
 	return atomic_load(&head->completed.processor);
 }
 

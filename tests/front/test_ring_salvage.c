@@ -109,7 +109,7 @@ static bool has_request(struct scene *scene, uint32_t done)
 	struct tm_ring_head *head = (struct tm_ring_head *)scene->rings;
 	struct pollfd polled = { .fd = scene->fd, .events = POLLRDHUP };
 
-	for (int i = 0; i < 50000; i++) {
+	for (int i = 0; i < 300000; i++) {
 		if (atomic_load(&head->submitted.count) != done)
 			return true;
 		if (poll(&polled, 1, 0) > 0)

@@ -231,7 +231,7 @@ static void *stop_late(void *opaque)
 {
 	struct alarm *alarm = opaque;
 
-	for (int i = 0; i < 500 && !atomic_load(&alarm->is_over); i++)
+	for (int i = 0; i < 3000 && !atomic_load(&alarm->is_over); i++)
 		usleep(10000);
 	tm_doorbell_stop(&alarm->stop);
 	return NULL;
