@@ -43,6 +43,7 @@ struct actor {
 	int listener;
 	pthread_t thread;
 	unsigned timeout_ms;	/* of the client; 0: its default */
+	_Atomic bool is_over;	/* it is about to leave */
 	sem_t is_answered;	/* late */
 	const char *wrong;
 };
@@ -100,7 +101,9 @@ static void send_welcome(struct scene *scene, const struct life *life)
 		control.align.cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(&control.align), &fd, sizeof(int));
 	}
-	ring_host_must(sendmsg(scene->fd, &message, MSG_NOSIGNAL) > 0);
+	/* An impatient client may have gone. */
+	ring_host_must(sendmsg(scene->fd, &message, MSG_NOSIGNAL) > 0 ||
+		       errno == EPIPE);
 	close(fd);
 }
 
@@ -168,11 +171,13 @@ static uint32_t answer_set_up(struct scene *scene, unsigned life)
 	return done;
 }
 
-static void live(unsigned number)
+/* False: the client gave up too early, or, in the last life, is to be back. */
+static bool live(unsigned number)
 {
 	const struct life *life = &actor.lives[number];
 	struct tm_ring_hello hello;
 	struct scene scene = { 0 };
+	bool is_lived = false;
 	uint32_t done;
 
 	scene.fd = accept(actor.listener, NULL, NULL);
@@ -181,30 +186,38 @@ static void live(unsigned number)
 	done = life->welcome.status ? 0 : answer_set_up(&scene, number);
 	if (life->is_late)
 		wait_for_hangup(&scene);
-	for (unsigned i = 0; i < life->count; i++, done++)
-		if (!has_request(&scene, done) ||
-		    answer(&scene, done, &life->replies[i]))
+	for (unsigned i = 0; i < life->count; i++, done++) {
+		if (!has_request(&scene, done))
 			break;
-	if (life->is_late)
+		is_lived = true;
+		if (answer(&scene, done, &life->replies[i]))
+			break;
+	}
+	if (life->is_late && is_lived)
 		sem_post(&actor.is_answered);
 	/* The last life ends with its client. */
-	if (number + 1 == actor.count)
+	if (number + 1 == actor.count) {
 		has_request(&scene, done);
+		is_lived = actor.is_over;
+	}
 	close(scene.memory_fd);
 	close(scene.fd);
+	return is_lived;
 }
 
 static void *act(void *opaque)
 {
 	(void)opaque;
 	for (unsigned i = 0; i < actor.count; i++)
-		live(i);
+		while (!live(i) && actor.timeout_ms)
+			;
 	return NULL;
 }
 
 static int begin(unsigned lives)
 {
 	struct tmem_connect_config config;
+	int result;
 
 	actor.count = lives;
 	snprintf(actor.socket, sizeof(actor.socket), "/tmp/tmem-actor-%d.sock",
@@ -217,11 +230,15 @@ static int begin(unsigned lives)
 	config.rings = 1;
 	if (actor.timeout_ms)
 		config.timeout_ms = actor.timeout_ms;
-	return tmem_connect(&config, &client);
+	do
+		result = tmem_connect(&config, &client);
+	while (actor.timeout_ms && result == -ETIMEDOUT);
+	return result;
 }
 
 static void end(void)
 {
+	actor.is_over = true;
 	if (client)
 		tmem_client_detach(client);
 	pthread_join(actor.thread, NULL);
@@ -349,8 +366,8 @@ START_TEST(a_late_answer_is_no_other_calls)
 	struct tmem_request requests[3];
 
 	prepare();
-	/* In which it also begins, and answers in its second life. */
-	actor.timeout_ms = 5000;
+	/* Where a second is too short for what is not late, it is tried again. */
+	actor.timeout_ms = 1000;
 	actor.lives[0].is_late = true;
 	for (unsigned i = 0; i < count; i++) {
 		reply(0, (struct reply){ TM_RING_GET_PAGE, 1, false, true,
@@ -364,7 +381,9 @@ START_TEST(a_late_answer_is_no_other_calls)
 		ck_assert_int_eq(requests[i].result, -ETIMEDOUT);
 	sem_wait(&actor.is_answered);
 	requests[0] = get_of(9, pages[0]);
-	ck_assert_int_eq(tmem_batch(client, requests, 1), 0);
+	do
+		ck_assert_int_eq(tmem_batch(client, requests, 1), 0);
+	while (requests[0].result == -ETIMEDOUT);
 	ck_assert_int_eq(requests[0].result, TMEM_GET_HIT);
 	ck_assert_uint_eq(pages[0][100], 0x43);
 	for (unsigned i = 1; i < count; i++)
