@@ -13,9 +13,8 @@
  * calls tmem_store_step().
  *
  * In the middle of a step the store's sums are not right: a page that is moved
- * has room twice. So the thread holds work_lock for each step, and tm_store_check
- * for as long as it counts. Only it takes the lock besides, so the thread waits
- * for nobody else.
+ * has room twice. So the thread holds work_lock for each step, and
+ * tm_store_check() for as long as it counts; nobody else takes it.
  */
 #include <config.h>
 
