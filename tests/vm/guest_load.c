@@ -43,6 +43,8 @@
 
 #define PAGE 4096
 #define PAGES_PER_MIB (1048576 / PAGE)
+/* How long pages may take to go: longer than any swap disk needs. */
+#define SEND_OUT_MS 60000
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
@@ -197,6 +199,14 @@ static void change(struct load *load)
 		make_page(load, i, load->memory + i * PAGE);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* Return: how many pages the process has in its memory, as the kernel says:
  * bit 63 of each page's word. mincore() would count copies of pages that are in
  * swap already. */
@@ -228,25 +238,20 @@ static uint64_t count_present(const struct load *load)
 static uint64_t send_out(const struct load *load)
 {
 	uint64_t few = load->page_count / 256;
-	uint64_t present = 0;
+	int64_t until_ms = now_ms() + SEND_OUT_MS;
 
 	/* What is under way, or was touched lately, goes the next time. */
-	for (unsigned tries = 0; tries < 50; tries++) {
+	for (;;) {
+		uint64_t present;
+
 		madvise(load->memory, load->page_count * PAGE, MADV_PAGEOUT);
 		present = count_present(load);
 		if (present <= few)
 			return 0;
+		if (now_ms() >= until_ms)
+			return present;
 		usleep(100000);
 	}
-	return present;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* As the scripts in a guest do it. */
