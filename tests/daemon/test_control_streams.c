@@ -221,7 +221,7 @@ static int call(struct fixture *f, const char *method, const char *path,
 		.source = is_upload ? source : NULL,
 		.sink = is_upload ? NULL : sink,
 		.opaque = &f->stage,
-		.timeout_s = 20,
+		.timeout_s = 60,
 	};
 
 	return tm_http_call(&request, answer);
@@ -398,37 +398,51 @@ START_TEST(a_request_has_its_time)
 	struct pollfd waiting = { .events = POLLIN };
 	struct fixture f;
 	int bytes = 0;
+	ssize_t sent;
 
 	open_fixture(&f, 0);
 	f.control.host.request_ms = 300;
 	waiting.fd = connect_to(&f);
-	ck_assert_int_eq(write(waiting.fd, head, sizeof(head) - 1),
-			 sizeof(head) - 1);
+	sent = send(waiting.fd, head, sizeof(head) - 1, MSG_NOSIGNAL);
 	/* Until it is told to go: poll() sees the end as something to read. */
-	while (!poll(&waiting, 1, 20) && bytes++ < 1000)
-		if (send(waiting.fd, "x", 1, MSG_NOSIGNAL) < 0)
-			break;
+	while (sent > 0 && !poll(&waiting, 1, 20) && bytes++ < 1000)
+		sent = send(waiting.fd, "x", 1, MSG_NOSIGNAL);
+	ck_assert(sent > 0 || errno == EPIPE || errno == ECONNRESET);
 	ck_assert_int_lt(bytes, 1000);
 	close(waiting.fd);
 	close_fixture(&f);
 }
 END_TEST
 
-START_TEST(a_stream_takes_as_long_as_it_takes)
+/* How much comes of a stream that stands still for longer than requests may. */
+static size_t get_slowly(uint32_t request_ms)
 {
 	struct fixture f;
 	pthread_t thread;
+	size_t got;
 
 	open_fixture(&f, MANY);
-	f.control.host.request_ms = 50;
+	f.control.host.request_ms = request_ms;
 	atomic_store(&f.stage.is_blocked, true);
 	ck_assert_int_eq(pthread_create(&thread, NULL, download, &f), 0);
-	usleep(200000);
+	poll(NULL, 0, 4 * (int)request_ms);
 	atomic_store(&f.stage.is_blocked, false);
 	sem_post(&f.stage.go_on);
 	pthread_join(thread, NULL);
-	ck_assert_uint_eq(f.stage.got, MANY);
+	got = f.stage.got;
 	close_fixture(&f);
+	return got;
+}
+
+/* Up to where it is a stream, a request has that time, which a machine that is
+ * busy with other things may need for itself. */
+START_TEST(a_stream_takes_as_long_as_it_takes)
+{
+	size_t got = 0;
+
+	for (uint32_t ms = 50; ms <= 5000 && got != MANY; ms *= 10)
+		got = get_slowly(ms);
+	ck_assert_uint_eq(got, MANY);
 }
 END_TEST
 
@@ -446,7 +460,7 @@ START_TEST(who_never_asks_gives_way)
 		fds[i] = connect_to(&f);
 	plain.socket = f.path;
 	plain.timeout_s = 20;
-	for (int i = 0; i < 100 && err; i++) {
+	for (int i = 0; i < 1000 && err; i++) {
 		err = tm_http_call(&plain, &answer);
 		if (err)
 			usleep(50000);
