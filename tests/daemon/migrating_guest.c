@@ -8,13 +8,15 @@
  * Fills a persistent pool and says "ready". Then, for each line of its standard
  * input:
  *
- *	stop		flushes no more; says "stopped N", N pages are left
+ *	flush		flushes one page more; says "flushed"
+ *	stop		the same, and then no more; says "stopped N", N pages
+ *			are left
  *	check SOCKET	says "missing N stale N wrong N" about the client of its
  *			name at that daemon
  *
  * A page that is missing was promised; one that is stale was flushed; one that
- * is wrong has other bytes. One page in four is never flushed, so that there is
- * something left however long it runs.
+ * is wrong has other bytes. One page in four is flushed only when that is asked
+ * for, so that there is something left however long it runs.
  */
 #include <config.h>
 
@@ -36,6 +38,7 @@ static struct guest {
 	int pool;
 	uint32_t count;
 	bool *is_there;
+	uint32_t next_kept; /* to be flushed when that is asked for */
 	atomic_bool is_stopped;
 	pthread_t thread;
 } guest;
@@ -97,6 +100,25 @@ static void put_all(void)
 	}
 }
 
+static bool is_kept(uint32_t i)
+{
+	return i % 4 == 1;
+}
+
+static void flush_kept(void)
+{
+	struct tmem_oid oid;
+	int err;
+
+	while (!is_kept(guest.next_kept) || !guest.is_there[guest.next_kept])
+		guest.next_kept = (guest.next_kept + 1) % guest.count;
+	oid = oid_of(guest.next_kept);
+	err = tmem_flush_page(guest.client, guest.pool, &oid, guest.next_kept);
+	if (err < 0)
+		die("flush", err);
+	guest.is_there[guest.next_kept] = false;
+}
+
 /* Until the daemon has no such client any more. */
 static void *run(void *opaque)
 {
@@ -108,7 +130,7 @@ static void *run(void *opaque)
 
 		seed = seed * 6364136223846793005u + 1442695040888963407u;
 		i = (uint32_t)(seed >> 33) % guest.count;
-		if (i % 4 == 1)
+		if (is_kept(i))
 			continue;
 		oid = oid_of(i);
 		if (tmem_flush_page(guest.client, guest.pool, &oid, i) < 0)
@@ -119,12 +141,19 @@ static void *run(void *opaque)
 	return opaque;
 }
 
+static void flush(void)
+{
+	flush_kept();
+	puts("flushed");
+}
+
 static void stop(void)
 {
 	uint32_t left = 0;
 
 	atomic_store(&guest.is_stopped, true);
 	pthread_join(guest.thread, NULL);
+	flush_kept();
 	for (uint32_t i = 0; i < guest.count; i++)
 		left += guest.is_there[i];
 	printf("stopped %" PRIu32 "\n", left);
@@ -175,6 +204,8 @@ int main(int argc, char **argv)
 		line[strcspn(line, "\n")] = 0;
 		if (!strcmp(line, "stop"))
 			stop();
+		else if (!strcmp(line, "flush"))
+			flush();
 		else if (!strncmp(line, "check ", 6))
 			check(line + 6);
 	}

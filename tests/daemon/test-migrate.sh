@@ -145,8 +145,13 @@ end_guest
 
 what="a guest that was not stopped"
 start_guest
+cat >flush-it <<-'END'
+	echo flush >guest-in
+	read -r line <guest-out
+	test "$line" = flushed
+END
 at 1 migrate guest >out 2>err \
-	--to "exec:tmem --control $scratch/c2/c restore --live - && sleep 0.5" &&
+	--to "exec:tmem --control $scratch/c2/c restore --live - && sh flush-it" &&
 	complain "$what: is handed over"
 grep -q 'its guest was not stopped' err || complain "$what: $(cat err)"
 at 2 destroy guest || complain "$what: the target has no client"
@@ -217,6 +222,10 @@ is_thawed()
 {
 	at 1 list guest --json 2>/dev/null | grep -q '"frozen": false'
 }
+is_left()
+{
+	at 1 list guest --json 2>/dev/null | grep -q '"attached": false'
+}
 # The program alone, not those that it has started: that is the caller's.
 kill_migration()
 {
@@ -258,6 +267,7 @@ what="the target is killed"
 in_the_midst "unix:$scratch/c2/c" "$hold"
 until_true test -e copied
 kill -9 "$daemon2"
+wait "$daemon2" 2>/dev/null
 go_on
 wait $migration && complain "$what: succeeds"
 until_true is_thawed
@@ -275,6 +285,8 @@ until_true test -e copied
 kill -9 "$guest"
 wait "$guest" 2>/dev/null
 exec 7>&- 8<&-
+# What it asked for last is done.
+until_true is_left
 go_on
 wait $migration || complain "$what: $(cat migrate-err)"
 at 2 list guest --json >out 2>err
