@@ -25,25 +25,36 @@ mode = 0666
 cap = 16M
 E2
 
-# of CLIENT EXPRESSION: is it true of the client, which is $c in perl?
-of()
+# is CLIENT EXPRESSION: is it true of the client, which is $c in perl?
+is()
 {
 	tmem list --json >out 2>err || complain "list: $(cat err)"
 	perl -MJSON::PP -e 'local $/; my $j = decode_json(<STDIN>);
 		$j = $j->{clients} if ref $j eq "HASH";
 		my ($c) = grep { $_->{name} eq $ARGV[0] } @$j;
-		exit !eval $ARGV[1];' "$1" "$2" <out ||
-		complain "client $1: not so: $2: $(cat out)"
+		exit !eval $ARGV[1];' "$1" "$2" <out
+}
+
+# of CLIENT EXPRESSION: it is.
+of()
+{
+	is "$1" "$2" || complain "client $1: not so: $2: $(cat out)"
+}
+
+# soon CLIENT EXPRESSION: it is, after a while.
+soon()
+{
+	for _ in $(seq 1200); do
+		is "$1" "$2" && return
+		sleep 0.05
+	done
+	complain "client $1: never so: $2: $(cat out)"
 }
 
 # goes CLIENT: there is no such client, soon.
 goes()
 {
-	for _ in $(seq 1200); do
-		tmem list --json | grep -q "\"$1\"" || return
-		sleep 0.05
-	done
-	of "$1" '!defined $c'
+	soon "$1" '!defined $c'
 }
 
 # memory_is MEBIBYTES: the store's limit.
@@ -107,6 +118,7 @@ of web '$c->{attached} && $c->{weight} == 7 && $c->{cap_bytes} == 8 << 20 &&
 of somebody '!defined $c'
 may_not "$TMEM_SOCKET" web "web is to be had at the common socket" "Permission denied"
 leave
+soon web '!$c->{attached}'
 sleep 2
 of web 'defined $c && !$c->{attached} && $c->{pages} > 0'
 
@@ -145,7 +157,7 @@ of named '$c->{attached} && $c->{cap_bytes} == 16 << 20'
 expect 0 destroy named
 logged 'client named: destroyed'
 leave
-of named '!defined $c || !$c->{attached}'
+soon named '!defined $c || !$c->{attached}'
 
 # reloads SAYS: what the daemon says after a SIGHUP, which is then in ./since.
 reloads()
