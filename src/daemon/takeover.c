@@ -39,7 +39,7 @@
 #include "layout.h"
 #include "takeover_abi.h"
 
-/* Words that are sent at once, by somebody who may have to wait for his turn. */
+/* Words that are sent at once, by somebody who may wait for a processor. */
 #define HELLO_MS 10000
 #define END_MS 30000
 #define PEER_FDS TM_RING_RECORD_DESCRIPTORS
