@@ -53,7 +53,7 @@ static bool are_held(void)
 }
 
 /* Who removes the disk: from its first wait on, or when it is done. */
-static pthread_t remover;
+static __thread bool is_remover;
 static atomic_bool is_remover_waiting;
 static atomic_bool is_removed;
 
@@ -62,7 +62,7 @@ int __wrap_sem_wait(sem_t *semaphore);
 
 int __wrap_sem_wait(sem_t *semaphore)
 {
-	if (remover && pthread_equal(remover, pthread_self()))
+	if (is_remover)
 		atomic_store(&is_remover_waiting, true);
 	return __real_sem_wait(semaphore);
 }
@@ -295,7 +295,7 @@ END_TEST
 /* When that is done, nothing is left of it. */
 static void remove_disk(void)
 {
-	remover = pthread_self();
+	is_remover = true;
 	ck_assert_int_eq(
 		tm_disks_remove(tmemd.disks, "vm", error, sizeof(error)), 0);
 	ck_assert(!atomic_load(&is_in_step));
