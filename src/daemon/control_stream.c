@@ -22,8 +22,9 @@
  * Locks: control.saves_lock guards the list of live saves and their states; a
  * hand-over, which ends the client, locks the registry's settings before it. The
  * save itself belongs to the connection's thread until is_waiting says that it
- * has come to its end; then to whoever takes it off the list, since the client's
- * name is free when a hand-over is answered, however late that thread is.
+ * has come to its end; then to whoever takes it off the list, since the
+ * client's name is free when a hand-over is answered, however late that thread
+ * is.
  */
 #include <config.h>
 
