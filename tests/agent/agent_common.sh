@@ -9,17 +9,6 @@ runs=0
 # read.
 export TMEM_BALLOON=$scratch/default.prom
 
-# within SECONDS COMMAND...: tries it until it succeeds.
-within()
-{
-	local until=$((SECONDS + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		test $SECONDS -lt $until || return 1
-		sleep 0.05
-	done
-}
-
 # agent_launch ARGUMENT...: starts an agent; $agent is its process, $agent_log its
 # log, and what it prints is in ./printed.
 agent_launch()

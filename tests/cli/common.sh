@@ -52,6 +52,17 @@ skip()
 	exit 77
 }
 
+# within SECONDS COMMAND...: tries it until it succeeds.
+within()
+{
+	local until=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		test $SECONDS -lt $until || return 1
+		sleep 0.05
+	done
+}
+
 # expect STATUS ARGUMENT...: `tmem ARGUMENT...` ends with STATUS; what it
 # printed is in ./out and ./err.
 expect()

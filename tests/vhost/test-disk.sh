@@ -99,26 +99,27 @@ goodbye()
 	kill "$successor"
 	wait "$successor"
 }
+vm3()
+{
+	tmem disk "$@" 2>again
+}
+vm3_comes()
+{
+	within 30 vm3 add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" ||
+		complain "vm3 does not come again: $(cat again)"
+}
+vm3_goes()
+{
+	within 30 vm3 remove vm3 || complain "vm3 does not go again: $(cat again)"
+}
 for _ in $(seq 50); do
 	hello
 	tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>err || break
 	goodbye
-	for _ in $(seq 600); do
-		tmem disk remove vm3 2>err && break
-		sleep 0.05
-	done
-	test -z "$(field vm3 name)" || complain "vm3 is not removed: $(cat err)"
+	vm3_goes
 done
 grep -q 'a successor takes the disks over' err || complain "a disk may come: $(cat err)"
 goodbye
-vm3_comes()
-{
-	for _ in $(seq 600); do
-		tmem disk add "name=vm3,socket=$scratch/vm3,kind=swap,size=1M" 2>again && return
-		sleep 0.05
-	done
-	complain "vm3 does not come again: $(cat again)"
-}
 vm3_comes
 # Nor does its client end: the successor would make another, without a page.
 for _ in $(seq 50); do
@@ -129,11 +130,7 @@ for _ in $(seq 50); do
 done
 grep -q 'a successor takes the clients over' err || complain "a client may end: $(cat err)"
 goodbye
-for _ in $(seq 600); do
-	tmem disk remove vm3 2>err && break
-	sleep 0.05
-done
-test -z "$(field vm3 name)" || complain "no disk may go any more: $(cat err)"
+vm3_goes
 
 # Demotion, by hand.
 tmem disk demote vm2 512K >out || complain "disk demote: status $?"

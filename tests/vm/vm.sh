@@ -211,17 +211,6 @@ reference_bytes()
 	echo $(($(stat -c %b "$arena_dir/$1") * 512))
 }
 
-# within SECONDS COMMAND...: tries it until it succeeds.
-within()
-{
-	local until=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		test $SECONDS -lt $until || return 1
-		sleep 0.1
-	done
-}
-
 is_below()
 {
 	test "$("$2")" -lt "$1"
