@@ -22,7 +22,7 @@
 
 #include "vhost_abi.h"
 
-#define PEER_WAIT_MS 30000
+#define PEER_WAIT_MS 10000
 #define PEER_MEMORY_BYTES (4u << 20)
 #define PEER_GUEST UINT64_C(0x40000000) /* where the guest has its memory */
 #define PEER_QUEUES 4
